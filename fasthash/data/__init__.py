@@ -2,6 +2,7 @@
 """Images, splits, batches and augmentation for training and measuring hash codes."""
 
 from fasthash.data.augment import Augmentation
+from fasthash.data.codes import CodeSet
 from fasthash.data.decode import decode_image
 from fasthash.data.digits import digits, stratified_draw
 from fasthash.data.errors import DataError
@@ -12,6 +13,7 @@ from fasthash.data.sampling import PKBatchSampler
 __all__ = [
     "Augmentation",
     "Batch",
+    "CodeSet",
     "DataError",
     "ImageFolder",
     "ImageSplits",

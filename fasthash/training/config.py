@@ -33,6 +33,7 @@ class TrainConfig:
         data: Folder with ``train/<class>/*`` and ``test/<class>/*``, or "sklearn:digits".
         bits: Code length.
         model: Name for `fasthash.models.build_model`.
+        batch_norm: Normalise each bit's logits over the batch, which keeps the bits balanced.
         width: Channels of the network's first stage.
         image_size: Side that images are resized to; None where they share one size.
         grayscale: Read images with one channel.
@@ -71,6 +72,7 @@ class TrainConfig:
     bits: int = 32
     model: str = "conv_small"
     width: int | None = None
+    batch_norm: bool = False
     image_size: int | None = None
     grayscale: bool = False
     on_broken: str = "skip"
@@ -229,3 +231,18 @@ def _convert(key: str, value: Any, hint: Any, source: str) -> Any:
     if type(value) is not wanted:
         raise ConfigError(f"{source}: {key} must be of type {wanted.__name__}, got {value!r}")
     return value
+
+
+def parse_setting(setting: str) -> tuple[str, Any]:
+    """``KEY=VALUE`` as key and value; the value is read as TOML, and as text where it is no TOML.
+
+    Raises:
+        ConfigError: there is no ``=``.
+    """
+    key, equals, value = setting.partition("=")
+    if not equals:
+        raise ConfigError(f"--set must be KEY=VALUE, got {setting}")
+    try:
+        return key.strip(), tomllib.loads(f"value = {value}")["value"]
+    except tomllib.TOMLDecodeError:
+        return key.strip(), value.strip()

@@ -16,16 +16,20 @@ class StopRequest:
 
     Outside the main thread, where Python allows no signal handlers, it notes nothing.
 
+    Args:
+        active: False notes nothing and leaves the signals alone.
+
     Attributes:
         received: The signal that asked to stop, or None.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, active: bool = True) -> None:
+        self._active = active
         self.received: signal.Signals | None = None
         self._before: dict[signal.Signals, Any] = {}
 
     def __enter__(self) -> StopRequest:
-        if threading.current_thread() is threading.main_thread():
+        if self._active and threading.current_thread() is threading.main_thread():
             self._before = {number: signal.signal(number, self._note) for number in _SIGNALS}
         return self
 
