@@ -38,7 +38,7 @@ AmplifierRule amplifier_rule(int64_t amplifier, bool inverse, double amplificati
       .expect(amplifier >= 0 && amplifier <= 2, "0 (none), 1 (magnitude) or 2 (wrong side)", amplifier);
   argument("amplification")
       .expect(std::isfinite(amplification) && amplification > 0, "finite and above 0", amplification);
-  argument("threshold").expect(threshold >= 0 && threshold < 1, "in [0, 1)", threshold);
+  argument("threshold").expect(threshold >= 0 && threshold <= 1, "in [0, 1]", threshold);
   return {Amplifier(amplifier), inverse, amplification, threshold};
 }
 

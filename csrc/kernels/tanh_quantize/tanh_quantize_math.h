@@ -10,11 +10,17 @@
 
 namespace fasthash {
 
-// 1 - tanh(x)^2 = 4 e / (1 + e)^2 with e = exp(-2 |x|): no cancellation, so the slope of a dead bit stays above zero.
+// tanh and its distance from saturation. With e = exp(-2 |x|): 1 - |h| = 2 e / (1 + e) and 1 - h^2 = 4 e / (1 + e)^2,
+// without cancellation, so the slope of a dead bit stays above zero.
 template <class T>
-FH_HD inline T tanh_slope(T x) {
+struct TanhParts {
+  T h, gap, slope;
+};
+template <class T>
+FH_HD inline TanhParts<T> tanh_parts(T x) {
   const T e = exp(T(-2) * fabs(x));
-  return T(4) * e / ((T(1) + e) * (T(1) + e));
+  const T gap = T(2) * e / (T(1) + e);
+  return {T(tanh(x)), gap, T(2) * gap / (T(1) + e)};
 }
 
 // log cosh(x) = |x| + log1p(exp(-2 |x|)) - log 2
@@ -36,17 +42,15 @@ FH_HD inline T penalty_value(T h, Penalty penalty) {
   }
 }
 
-// d penalty / d h, with d|h| / dh = +1 at h = 0.
+// -d penalty / d|h| as a function of gap = 1 - |h|.
 template <class T>
-FH_HD inline T penalty_slope(T h, Penalty penalty) {
-  const T d = fabs(h) - T(1);
-  const T sign = h < T(0) ? T(-1) : T(1);
+FH_HD inline T penalty_pull(T gap, Penalty penalty) {
   switch (penalty) {
-    case Penalty::l2: return sign * T(2) * d;
-    case Penalty::l1: return d < T(0) ? -sign : sign * d;  // 0 at d = 0, NaN for NaN
-    case Penalty::log_cosh: return sign * tanh(d);
-    case Penalty::cubic: return sign * T(3) * fabs(d) * d;
-    default: return d * T(0);
+    case Penalty::l2: return T(2) * gap;
+    case Penalty::l1: return T(1) + gap * T(0);
+    case Penalty::log_cosh: return tanh(gap);
+    case Penalty::cubic: return T(3) * gap * gap;
+    default: return gap * T(0);
   }
 }
 
@@ -64,13 +68,13 @@ FH_HD inline T amplifier_factor(T g, T z, T h, T slope, const AmplifierRule& rul
 template <class T>
 FH_HD inline T tanh_quantize_gradient(T z, T grad_code, T grad_penalty, T sharpness, Penalty penalty,
                                       const AmplifierRule& rule) {
-  const T x = sharpness * z;
-  const T h = tanh(x);
-  const T slope = tanh_slope(x);
-  const T g = grad_code * sharpness * slope;
-  const T amplified = g * amplifier_factor(g, z, h, slope, rule);
+  const TanhParts<T> parts = tanh_parts(sharpness * z);
+  const T slope = sharpness * parts.slope;
+  const T g = grad_code * slope;
+  const T amplified = g * amplifier_factor(g, z, parts.h, parts.slope, rule);
   if (penalty == Penalty::none) return amplified;
-  return amplified + grad_penalty * penalty_slope(h, penalty) * sharpness * slope;
+  const T outward = z < T(0) ? T(1) : T(-1);  // sign of d penalty / d h, with d|h| / dh = +1 at h = 0
+  return amplified + grad_penalty * outward * penalty_pull(parts.gap, penalty) * slope;
 }
 
 }  // namespace fasthash

@@ -51,13 +51,13 @@ inline Exponential exponential(Vec y) {
 }
 
 struct Tanh {
-  Vec h, slope;  // tanh(x) and 1 - tanh(x)^2
+  Vec h, gap, slope;  // tanh(x), 1 - |tanh(x)|, 1 - tanh(x)^2
 };
-inline Tanh tanh_and_slope(Vec x) {
+inline Tanh tanh_parts_vec(Vec x) {
   const Exponential exp = exponential(broadcast(-2.0f) * abs(x));
-  const Vec denominator = broadcast(2.0f) + exp.t;
-  const Vec slope = broadcast(4.0f) * exp.e / (denominator * denominator);
-  return {copy_sign(exp.t / denominator, x), slope};
+  const Vec inverse = broadcast(1.0f) / (broadcast(2.0f) + exp.t);
+  const Vec gap = broadcast(2.0f) * exp.e * inverse;
+  return {copy_sign(exp.t / (broadcast(2.0f) + exp.t), x), gap, broadcast(2.0f) * gap * inverse};
 }
 
 // d = |h| - 1 lies in [-1, 0], where log cosh d = d^2 (1/2 - d^2/12 + d^4/45 - ...) converges too slowly for float32;
@@ -87,14 +87,11 @@ inline Vec penalty_vec(Vec h) {
 }
 
 template <Penalty penalty>
-inline Vec penalty_slope_vec(Vec h) {
-  const Vec zero = broadcast(0.0f);
-  const Vec d = abs(h) - broadcast(1.0f);
-  const Vec sign = select(less(h, zero), broadcast(-1.0f), broadcast(1.0f));
-  if constexpr (penalty == Penalty::l2) return sign * broadcast(2.0f) * d;
-  if constexpr (penalty == Penalty::l1) return select(less(d, zero), zero - sign, sign * d);
-  if constexpr (penalty == Penalty::log_cosh) return sign * tanh_and_slope(d).h;
-  if constexpr (penalty == Penalty::cubic) return sign * broadcast(3.0f) * abs(d) * d;
+inline Vec penalty_pull_vec(Vec gap) {
+  if constexpr (penalty == Penalty::l2) return broadcast(2.0f) * gap;
+  if constexpr (penalty == Penalty::l1) return fma(gap, broadcast(0.0f), broadcast(1.0f));
+  if constexpr (penalty == Penalty::log_cosh) return tanh_parts_vec(gap).h;
+  if constexpr (penalty == Penalty::cubic) return broadcast(3.0f) * gap * gap;
 }
 
 inline uint8_t reversed(uint8_t b) {
@@ -123,7 +120,7 @@ class ForwardRun {
 
   void step(const char* z_at, char* h_at, int64_t i, int live) {
     const Vec z = load_vec<dtype>(z_at);
-    const Vec h = tanh_and_slope(sharpness_ * z).h;
+    const Vec h = tanh_parts_vec(sharpness_ * z).h;
     store_vec<dtype>(h_at, h);
     add_penalty(h, live);
     if (run_.packed) pack(greater_equal(z, broadcast(0.0f)).bits(), i, live);
@@ -224,11 +221,14 @@ class BackwardRun {
   void step(const char* z_at, const char* g_at, char* out_at) const {
     const Vec z = load_vec<dtype>(z_at);
     const Vec grad_code = g_at ? load_vec<dtype>(g_at) : broadcast(0.0f);
-    const Tanh tanh = tanh_and_slope(sharpness_ * z);
-    const Vec g = grad_code * sharpness_ * tanh.slope;
+    const Tanh tanh = tanh_parts_vec(sharpness_ * z);
+    const Vec slope = sharpness_ * tanh.slope;
+    const Vec g = grad_code * slope;
     Vec out = g * amplifier_(g, z, tanh);
-    if constexpr (penalty != Penalty::none)
-      out = out + grad_penalty_ * penalty_slope_vec<penalty>(tanh.h) * sharpness_ * tanh.slope;
+    if constexpr (penalty != Penalty::none) {
+      const Vec outward = select(less(z, broadcast(0.0f)), broadcast(1.0f), broadcast(-1.0f));
+      out = out + grad_penalty_ * outward * penalty_pull_vec<penalty>(tanh.gap) * slope;
+    }
     store_vec<dtype>(out_at, out);
   }
 
