@@ -1,0 +1,21 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Pure PyTorch definitions of the ops: same names and signatures as `fasthash.ops`, for any device, no compiled code.
+
+They are the yardstick of tests and benchmarks, and a path for `torch.func`, which registered ops do not support.
+"""
+
+from fasthash.reference.hamming_distance import hamming_distance
+from fasthash.reference.hamming_topk import hamming_topk
+from fasthash.reference.order_aware_triplet import order_aware_triplet
+from fasthash.reference.pack_codes import pack_codes
+from fasthash.reference.tanh_quantize import tanh_quantize
+from fasthash.reference.unpack_codes import unpack_codes
+
+__all__ = [
+    "hamming_distance",
+    "hamming_topk",
+    "order_aware_triplet",
+    "pack_codes",
+    "tanh_quantize",
+    "unpack_codes",
+]

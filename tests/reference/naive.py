@@ -1,0 +1,75 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The definitions once more, as loops over Python numbers: what the reference is compared with."""
+
+from __future__ import annotations
+
+import math
+from itertools import product
+
+PENALTIES = {
+    "l2": lambda h: (abs(h) - 1) ** 2,
+    "l1": lambda h: abs(abs(h) - 1),
+    "log_cosh": lambda h: math.log(math.cosh(abs(h) - 1)),
+    "cubic": lambda h: abs(abs(h) - 1) ** 3,
+}
+
+
+def tanh_gradient(z, upstream, sharpness, amplifier, amplification, inverse, threshold):
+    """Surrogate gradient of one element, without its penalty."""
+    h = math.tanh(sharpness * z)
+    flatness = 1 / math.cosh(sharpness * z) ** 2
+    gradient = upstream * sharpness * flatness
+    side = 1 if z >= 0 else -1
+    gate = {"none": False, "magnitude": True, "wrong_side": gradient * side > 0}[amplifier]
+    if gate and abs(h) > threshold:
+        gradient *= min(1 / flatness, amplification) if inverse else amplification
+    return gradient
+
+
+def penalty_gradient(z, sharpness, kind, step=1e-6):
+    """d penalty / d z of one element by a central difference in h."""
+    h = math.tanh(sharpness * z)
+    difference = (PENALTIES[kind](h + step) - PENALTIES[kind](h - step)) / (2 * step)
+    return difference * sharpness / math.cosh(sharpness * z) ** 2
+
+
+def hamming(a, b):
+    return sum((x ^ y).bit_count() for x, y in zip(a, b, strict=True))
+
+
+def average_precision(relevance):
+    hits, total = 0, 0.0
+    for rank, relevant in enumerate(relevance, 1):
+        hits += relevant
+        total += relevant * hits / rank
+    return total / hits
+
+
+def delta_ap(relevance, first, second):
+    """|AP change| when the items at two places of the list swap, by doing it."""
+    swapped = list(relevance)
+    swapped[first], swapped[second] = swapped[second], swapped[first]
+    return abs(average_precision(swapped) - average_precision(relevance))
+
+
+def anchor_triplets(distances, ranked_distances, relation, hamming_row, margin, weighted):
+    """(omega_hat, hinge) of every triplet of one anchor."""
+    items = [i for i, kind in enumerate(relation) if kind != 0]
+    items.sort(key=lambda i: (hamming_row[i], ranked_distances[i], i))
+    relevance = [relation[i] > 0 for i in items]
+    place = {item: rank for rank, item in enumerate(items)}
+    pairs = list(product([i for i in items if relation[i] > 0], [i for i in items if relation[i] < 0]))
+    omegas = [delta_ap(relevance, place[p], place[n]) if weighted else 1.0 for p, n in pairs]
+    mean = sum(omegas) / max(1, len(pairs))
+    return [(w / mean, max(0.0, margin + distances[p] - distances[n])) for (p, n), w in zip(pairs, omegas, strict=True)]
+
+
+def order_aware_triplet(distances, ranked, relation, anchor_codes, item_codes, margin, weighting, squared, reduction):
+    """All arguments but the options are nested lists; `ranked` are the distances that the ranks are taken from."""
+    terms = []
+    for row, ranks, kinds, code in zip(distances, ranked, relation, anchor_codes, strict=True):
+        hamming_row = [hamming(code, item) for item in item_codes]
+        terms += anchor_triplets(row, ranks, kinds, hamming_row, margin, weighting == "delta_ap")
+    total = sum(weight * hinge ** (2 if squared else 1) for weight, hinge in terms)
+    positive = sum(hinge > 0 for _, hinge in terms)
+    return total / max(1, {"mean": len(terms), "avg_nonzero": positive, "sum": 1}[reduction])
