@@ -58,7 +58,7 @@ format: $(VENV)/.installed  ## rewrite Python and C++ in the project's style
 	git ls-files '*.h' '*.cuh' '*.cpp' '*.cu' | xargs $(VENV)/bin/clang-format -i
 
 check-abi: build  ## one binary under the oldest, a CUDA and the newest torch (downloads gigabytes)
-	bash bench/check_abi.sh $(ARGS)
+	bash tests/check_abi.sh $(ARGS)
 
 clean:  ## forget builds, keep the environment
 	rm -rf build dist *.egg-info fasthash/_C*.so
