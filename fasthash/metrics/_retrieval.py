@@ -77,7 +77,7 @@ def count_by_distance(distances: Tensor, relevance: Tensor, size: int) -> Counts
     """Histograms of (q, N) distances below `size`, of all items and of the relevant ones."""
     rows = len(distances)
     offsets = torch.arange(rows, dtype=torch.int32, device=distances.device).unsqueeze(1) * size
-    keys = (distances + offsets) * 2 + relevance
+    keys = (distances + offsets).mul_(2).add_(relevance)
     table = torch.bincount(keys.flatten(), minlength=rows * size * 2).view(rows, size, 2)
     return Counts(table.sum(2), table[:, :, 1])
 
