@@ -104,7 +104,9 @@ def _why_no_cuda(compiler: str | None, driver: int) -> str | None:
         return "no NVIDIA driver was found"
     if driver // 1000 < int(compiler.split(".")[0]):
         needed = compiler.split(".")[0]
-        return f"the NVIDIA driver serves CUDA {driver // 1000}; these kernels need CUDA {needed} (driver 580 for CUDA 13)"
+        return (
+            f"the NVIDIA driver serves CUDA {driver // 1000}; these kernels need CUDA {needed} (driver 580 for CUDA 13)"
+        )
     if not torch.cuda.is_available():
         return "torch sees no CUDA device"
     return None

@@ -3,10 +3,11 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ import torch
 
 import fasthash
 from fasthash import _C
+from tests.kernels import Kernels
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -25,43 +27,36 @@ def build_dir() -> Path:
     return Path(os.environ.get("FASTHASH_BUILD_DIR", default))
 
 
-@dataclass(frozen=True)
-class Kernels:
-    """One way to run the raw operators: `kernels.ops.<op>(...)` on tensors of `kernels.device`."""
-
-    name: str
-    ops: Any
-    device: str
-
-    def __repr__(self) -> str:
-        return self.name
-
-
-def _cuda_on_cpu() -> Kernels:
+@cache
+def _cuda_on_cpu_library() -> ctypes.CDLL:
     libraries = sorted(build_dir().glob("tests/cuda_on_cpu/_cuda_on_cpu*.so"))
     if not libraries:
-        pytest.fail(f"no _cuda_on_cpu library in {build_dir()}: build with CMAKE_ARGS=-DFASTHASH_TESTS=ON (make build)")
+        pytest.fail(f"no _cuda_on_cpu library in {build_dir()}: run `make build`", pytrace=False)
     torch.ops.load_library(libraries[0])
-    return Kernels("cuda_on_cpu", torch.ops.fasthash_cuda_on_cpu, "cpu")
+    return ctypes.CDLL(str(libraries[0]))
 
 
 def _kernels(name: str) -> Kernels:
-    if name == "cuda_on_cpu":
-        return _cuda_on_cpu()
+    if name.startswith("cuda_on_cpu"):
+        _cuda_on_cpu_library().fasthash_set_fibre_order(name.partition("-")[2].encode())
+        return Kernels(name, torch.ops.fasthash_cuda_on_cpu, "cpu")
     if name == "cuda" and not torch.cuda.is_available():
         pytest.skip("no CUDA device")
     return Kernels(name, torch.ops.fasthash, name)
 
 
-@pytest.fixture(params=["cpu", "cuda", "cuda_on_cpu"])
+CUDA_KERNELS = ["cuda", *(f"cuda_on_cpu-{order}" for order in ("ascending", "descending", "random:1"))]
+
+
+@pytest.fixture(params=["cpu", *CUDA_KERNELS])
 def kernels(request: pytest.FixtureRequest) -> Kernels:
-    """The raw operators on the CPU, on a CUDA device, and the CUDA kernels executed by the CPU."""
+    """The raw operators on the CPU, on a CUDA device, and the CUDA kernels executed by the CPU in several orders."""
     return _kernels(request.param)
 
 
-@pytest.fixture(params=["cuda", "cuda_on_cpu"])
+@pytest.fixture(params=CUDA_KERNELS)
 def cuda_kernels(request: pytest.FixtureRequest) -> Kernels:
-    """The CUDA kernels, on a device and executed by the CPU."""
+    """The CUDA kernels, on a device and executed by the CPU in several orders."""
     return _kernels(request.param)
 
 

@@ -30,6 +30,7 @@ inline std::vector<Test>& tests() {
 }
 
 inline int failures = 0;
+inline std::string context;  // under what circumstances the checks run; printed with each that fails
 
 struct Registration {
   Registration(const char* name, void (*body)()) { tests().push_back({name, body}); }
@@ -59,17 +60,24 @@ std::string show(const std::vector<T>& values) {
 
 inline void fail(const char* file, int line, const std::string& text) {
   ++failures;
-  std::printf("%s:%d: %s\n", file, line, text.c_str());
+  std::printf("%s:%d: %s%s%s\n", file, line, text.c_str(), context.empty() ? "" : ", with ", context.c_str());
 }
 
 inline void check(bool holds, const char* expression, const char* file, int line) {
   if (!holds) fail(file, line, std::string("CHECK(") + expression + ") does not hold");
 }
 
+template <class T>
+constexpr bool negative([[maybe_unused]] T x) {
+  if constexpr (std::is_signed_v<T>) return x < T(0);
+  return false;
+}
+
+// Integers of different types are equal when they are the same number.
 template <class A, class B>
 bool equal(const A& a, const B& b) {
   if constexpr (std::is_integral_v<A> && std::is_integral_v<B>) {
-    return a == static_cast<A>(b) && static_cast<B>(a) == b && (a < A(0)) == (b < B(0));
+    return a == static_cast<A>(b) && static_cast<B>(a) == b && negative(a) == negative(b);
   } else {
     return a == b;
   }
@@ -82,7 +90,8 @@ void check_equal(const A& a, const B& b, const char* expression, const char* fil
 
 inline void check_near(double a, double b, double tolerance, const char* expression, const char* file, int line) {
   const bool same = a == b || (std::isnan(a) && std::isnan(b)) || std::fabs(a - b) <= tolerance;
-  if (!same) fail(file, line, std::string(expression) + ": " + show(a) + " is not within " + show(tolerance) + " of " + show(b));
+  if (!same)
+    fail(file, line, std::string(expression) + ": " + show(a) + " is not within " + show(tolerance) + " of " + show(b));
 }
 
 template <class F>
@@ -95,7 +104,8 @@ std::string thrown_by(F&& f) {
   return "";
 }
 
-inline void check_throws(const std::string& message, const char* part, const char* expression, const char* file, int line) {
+inline void check_throws(const std::string& message, const char* part, const char* expression, const char* file,
+                         int line) {
   if (message.empty()) return fail(file, line, std::string(expression) + " threw nothing");
   if (message.find(part) == std::string::npos) {
     fail(file, line, std::string(expression) + " threw \"" + message + "\", which does not contain \"" + part + "\"");
@@ -137,8 +147,7 @@ inline int main(int argc, char** argv) {
   static void test_##name()
 #define CHECK(condition) fasthash::check::check(static_cast<bool>(condition), #condition, __FILE__, __LINE__)
 #define CHECK_EQ(a, b) fasthash::check::check_equal(a, b, #a " == " #b, __FILE__, __LINE__)
-#define CHECK_NEAR(a, b, tolerance) \
-  fasthash::check::check_near(a, b, tolerance, #a " ~ " #b, __FILE__, __LINE__)
-#define CHECK_THROWS(expression, part)                                                                        \
-  fasthash::check::check_throws(fasthash::check::thrown_by([&] { (void)(expression); }), part, #expression, \
-                                __FILE__, __LINE__)
+#define CHECK_NEAR(a, b, tolerance) fasthash::check::check_near(a, b, tolerance, #a " ~ " #b, __FILE__, __LINE__)
+#define CHECK_THROWS(expression, part)                                                                                \
+  fasthash::check::check_throws(fasthash::check::thrown_by([&] { (void)(expression); }), part, #expression, __FILE__, \
+                                __LINE__)

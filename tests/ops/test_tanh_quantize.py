@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from fasthash import _C, ops, reference
 from fasthash.ops.tanh_quantize import AMPLIFIERS, PENALTIES
 from tests.cases import FLOAT_DTYPES, layouts, wide_slice
-from tests.conftest import Kernels
+from tests.kernels import Kernels
 
 # Relative bounds of codes and gradients against the reference: a few ulp of the computation, plus half an ulp of the
 # rounding to a half precision.
@@ -52,9 +52,7 @@ def check_against_reference(kernels: Kernels, logits, penalty, amplifier, invers
     wide = torch.float64 if logits.dtype == torch.float64 else torch.float32
     grad_penalty = torch.tensor(100.0, dtype=wide)
     options = {"penalty": penalty, "amplifier": amplifier, "inverse": inverse, "amplification": 10.0}
-    (codes, mean, packed, saturation), gradient = expected(
-        logits, grad_codes, grad_penalty, sharpness=1.3, **options
-    )
+    (codes, mean, packed, saturation), gradient = expected(logits, grad_codes, grad_penalty, sharpness=1.3, **options)
     arguments = raw_arguments(penalty, amplifier, inverse, sharpness=1.3)
     on_device = logits.to(kernels.device)
     got = kernels.ops.tanh_quantize(on_device, *arguments, True, True)
@@ -276,7 +274,10 @@ def test_fake_tensors_have_the_real_shapes():
 
 
 BAD = [
-    ({"logits": torch.zeros(2, 3, dtype=torch.int32)}, "logits must be float32, float64, bfloat16 or float16, got int32"),
+    (
+        {"logits": torch.zeros(2, 3, dtype=torch.int32)},
+        "logits must be float32, float64, bfloat16 or float16, got int32",
+    ),
     ({"logits": torch.zeros(0, 8)}, r"logits must be a non-empty tensor \(..., bits\), got shape \(0, 8\)"),
     ({"logits": torch.tensor(1.0)}, r"logits must be a non-empty tensor \(..., bits\), got shape \(\)"),
     ({"sharpness": 0.0}, "sharpness must be finite and above 0, got 0"),

@@ -27,8 +27,8 @@ using SharedType = T;
 using LaunchStream = cuda_on_cpu::StreamAt;  // a stream that remembers where it was named
 #else
 using LaunchStream = cudaStream_t;
-#define FH_SHARED(type, name) __shared__ ::fasthash::SharedType<type> name
-#define FH_DYNAMIC_SHARED(type, name)                                     \
+#define FH_SHARED(type, name) __shared__::fasthash::SharedType<type> name
+#define FH_DYNAMIC_SHARED(type, name)                                      \
   extern __shared__ __align__(16) unsigned char fasthash_dynamic_shared[]; \
   type* name = reinterpret_cast<type*>(fasthash_dynamic_shared)
 #endif

@@ -12,8 +12,7 @@ namespace {
 constexpr int kIdleRounds = 100000;  // rounds in which every thread only spins, until it is taken for a deadlock
 
 uint3 unravel(std::uint64_t linear, dim3 extent) {
-  return {unsigned(linear % extent.x), unsigned(linear / extent.x % extent.y),
-          unsigned(linear / extent.x / extent.y)};
+  return {unsigned(linear % extent.x), unsigned(linear / extent.x % extent.y), unsigned(linear / extent.x / extent.y)};
 }
 
 std::vector<std::unique_ptr<Thread>>* thread_pool(int count) {
@@ -122,6 +121,7 @@ void Block::resume(int thread) {
 
 void Block::let_others_run(Site site) {
   running().operation = "__nanosleep";
+  running().mask = 0;
   running().site = site;
   running().fibre.suspend();
 }
@@ -149,6 +149,7 @@ int Block::meet_block(const char* operation, bool predicate, Site site) {
   moved_ = true;
   self.state = State::at_block_barrier;
   self.operation = operation;
+  self.mask = 0;
   self.site = site;
   if (exited_ > 0) {
     fault("waits at " + describe(self) + ", which every thread of the block must reach, but thread " +

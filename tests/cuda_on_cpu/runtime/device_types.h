@@ -24,14 +24,10 @@ struct dim3 {
 };
 
 // The alignment is the device's, so that a misaligned vector access is seen by -fsanitize=alignment.
-#define FASTHASH_VECTOR_TYPES(name, scalar)                                                                  \
-  struct alignas(2 * sizeof(scalar)) name##2 {                                                               \
-    scalar x, y;                                                                                             \
-  };                                                                                                         \
-  struct alignas(4 * sizeof(scalar) < 16 ? 4 * sizeof(scalar) : 16) name##4 {                                \
-    scalar x, y, z, w;                                                                                       \
-  };                                                                                                         \
-  inline name##2 make_##name##2(scalar x, scalar y) { return {x, y}; }                                       \
+#define FASTHASH_VECTOR_TYPES(name, scalar)                                                         \
+  struct alignas(2 * sizeof(scalar)) name##2 { scalar x, y; };                                      \
+  struct alignas(4 * sizeof(scalar) < 16 ? 4 * sizeof(scalar) : 16) name##4 { scalar x, y, z, w; }; \
+  inline name##2 make_##name##2(scalar x, scalar y) { return {x, y}; }                              \
   inline name##4 make_##name##4(scalar x, scalar y, scalar z, scalar w) { return {x, y, z, w}; }
 
 FASTHASH_VECTOR_TYPES(char, signed char)

@@ -10,7 +10,7 @@
 #include <cstring>
 #include <type_traits>
 
-#define FASTHASH_MIN_MAX(T)                          \
+#define FASTHASH_MIN_MAX(T)                           \
   constexpr T min(T a, T b) { return b < a ? b : a; } \
   constexpr T max(T a, T b) { return a < b ? b : a; }
 FASTHASH_MIN_MAX(int)
@@ -135,11 +135,11 @@ T read_modify_write(T* address, F&& next) {
 
 }  // namespace fasthash::cuda_on_cpu
 
-#define FASTHASH_ATOMIC(name, allowed, expression)                                                     \
-  template <class T>                                                                                   \
-  T name(T* address, std::common_type_t<T> value) {                                                    \
-    using namespace fasthash::cuda_on_cpu;                                                             \
-    static_assert(allowed, #name " does not exist for this type");                                     \
+#define FASTHASH_ATOMIC(name, allowed, expression)                                                         \
+  template <class T>                                                                                       \
+  T name(T* address, std::common_type_t<T> value) {                                                        \
+    using namespace fasthash::cuda_on_cpu;                                                                 \
+    static_assert(allowed, #name " does not exist for this type");                                         \
     return read_modify_write(address, [&]([[maybe_unused]] T old) { return static_cast<T>(expression); }); \
   }
 FASTHASH_ATOMIC(atomicAdd, (has_integer_atomics<T> || one_of<T, float, double>), old + value)
@@ -147,7 +147,7 @@ FASTHASH_ATOMIC(atomicSub, (one_of<T, int, unsigned>), old - value)
 FASTHASH_ATOMIC(atomicExch, (has_integer_atomics<T> || one_of<T, float>), value)
 FASTHASH_ATOMIC(atomicMin, (has_integer_atomics<T> || one_of<T, long long>), value < old ? value : old)
 FASTHASH_ATOMIC(atomicMax, (has_integer_atomics<T> || one_of<T, long long>), old < value ? value : old)
-FASTHASH_ATOMIC(atomicAnd, (has_integer_atomics<T>), old & value)
+FASTHASH_ATOMIC(atomicAnd, (has_integer_atomics<T>), old& value)
 FASTHASH_ATOMIC(atomicOr, (has_integer_atomics<T>), old | value)
 FASTHASH_ATOMIC(atomicXor, (has_integer_atomics<T>), old ^ value)
 FASTHASH_ATOMIC(atomicInc, (one_of<T, unsigned>), old >= value ? 0 : old + 1)

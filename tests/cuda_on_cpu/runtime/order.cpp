@@ -54,7 +54,7 @@ std::uint64_t block_at(FibreOrder order, std::uint64_t turn, std::uint64_t block
   if (order.kind == FibreOrder::descending) return blocks - 1 - turn;
   std::uint64_t stride = mix(order.seed + 1) % blocks;  // a stride without a common factor visits every block once
   while (std::gcd(stride, blocks) != 1) stride = (stride + 1) % blocks;
-  return std::uint64_t((static_cast<unsigned __int128>(turn) * stride + mix(order.seed)) % blocks);
+  return (turn * stride + mix(order.seed) % blocks) % blocks;
 }
 
 unsigned char garbage_byte(FibreOrder order) {

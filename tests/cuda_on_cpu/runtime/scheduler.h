@@ -93,5 +93,4 @@ T& shared_object(const void* key) {
   static char name##_key;     \
   auto& name = ::fasthash::cuda_on_cpu::shared_object<type>(&name##_key)
 
-#define FH_DYNAMIC_SHARED(type, name) \
-  type* name = static_cast<type*>(::fasthash::cuda_on_cpu::dynamic_shared_memory())
+#define FH_DYNAMIC_SHARED(type, name) type* name = static_cast<type*>(::fasthash::cuda_on_cpu::dynamic_shared_memory())

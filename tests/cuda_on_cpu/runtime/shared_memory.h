@@ -9,8 +9,9 @@
 
 namespace fasthash::cuda_on_cpu {
 
-constexpr std::size_t kStaticSharedBytes = 48 * 1024;        // what ptxas accepts
-constexpr std::size_t kDynamicSharedBytesAtMost = 99 * 1024;  // of compute capability 8.6 and 8.9, the smallest since 8.0
+constexpr std::size_t kStaticSharedBytes = 48 * 1024;  // what ptxas accepts
+constexpr std::size_t kDynamicSharedBytesAtMost =
+    99 * 1024;  // of compute capability 8.6 and 8.9, the smallest since 8.0
 
 class SharedMemory {
  public:

@@ -8,7 +8,7 @@
 #include <cstdint>
 #include <cstdlib>
 #include <fstream>
-#include <iterator>
+#include <sstream>
 
 #include "scheduler.h"
 
@@ -24,8 +24,9 @@ std::string demangled(const char* name) {
 }
 
 std::string read_file(const char* path) {
-  std::ifstream file(path, std::ios::binary);
-  return {std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>()};
+  std::ostringstream content;
+  content << std::ifstream(path, std::ios::binary).rdbuf();
+  return content.str();
 }
 
 // The mangled name of the function at `address` in an image loaded at `base`, or null.

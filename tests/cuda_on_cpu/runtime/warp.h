@@ -56,7 +56,8 @@ T fold(const char* operation, unsigned mask, T value, Site site, F combine) {
   const Exchange& all = meet_warp(operation, mask, to_bits(value), site);
   T result = value;
   for (int lane = 0; lane < 32; ++lane) {
-    if ((all.present >> lane & 1u) != 0 && lane != lane_index()) result = combine(result, from_bits<T>(all.value[lane]));
+    if ((all.present >> lane & 1u) != 0 && lane != lane_index())
+      result = combine(result, from_bits<T>(all.value[lane]));
   }
   return result;
 }
@@ -111,7 +112,8 @@ inline int __all_sync(unsigned mask, int predicate, FhSite site = FhSite::here()
 template <class T>
 unsigned __match_any_sync(unsigned mask, T value, FhSite site = FhSite::here()) {
   const std::uint64_t bits = fasthash::cuda_on_cpu::to_bits(value);
-  return fasthash::cuda_on_cpu::lanes_where(fasthash::cuda_on_cpu::meet_warp("__match_any_sync", mask, bits, site), bits);
+  return fasthash::cuda_on_cpu::lanes_where(fasthash::cuda_on_cpu::meet_warp("__match_any_sync", mask, bits, site),
+                                            bits);
 }
 
 template <class T>
