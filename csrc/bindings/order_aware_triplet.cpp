@@ -38,6 +38,7 @@ void check_distances(const View& distances) {
   argument("distances")
       .expect(distances.rank() == 2 && distances.numel() > 0, "of shape (anchors, items) and not empty",
               text(distances.sizes));
+  argument("distances").expect(distances.sizes[1] < int64_t(1) << 30, "of fewer than 2^30 items", distances.sizes[1]);
 }
 
 void check_relation(const View& relation, const View& distances) {
@@ -136,7 +137,9 @@ std::tuple<Tensor, Tensor> forward(const Tensor& distances, const Tensor& relati
   if (!view.device.cuda) {
     run_on_cpu(args, loss_data);
   } else {
-    run_on_device(op, view.device, [](void*) { return 0; });
+    const Tensor room = Door::empty(distances, {order_aware_triplet_cuda_workspace(args)}, Dtype::uint8);
+    void* workspace = Door::view(room).data;
+    run_on_device(op, view.device, FH_LAUNCH(order_aware_triplet_cuda(args, loss_data, workspace, stream)));
   }
   return {loss, gradient};
 }
