@@ -51,7 +51,7 @@ def require_finite_number(op: str, argument: str, value: float, *, positive: boo
 
 def require_choice(op: str, argument: str, value: str, choices: Sequence[str]) -> None:
     """Refuses a word that is not one of `choices`."""
-    require(value in choices, op, argument, "one of " + ", ".join(choices), repr(value))
+    require(value in choices, op, argument, "one of " + ", ".join(map(repr, choices)), repr(value))
 
 
 def require_finite(flag: bool | None, op: str, argument: str, tensor: Tensor) -> None:

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from fasthash import _checks
+from fasthash._labels import as_comparable, check_labels, shares_label
 
 
 def relation_from_labels(labels: Tensor, ref_labels: Tensor | None = None) -> Tensor:
@@ -30,7 +31,8 @@ def relation_from_labels(labels: Tensor, ref_labels: Tensor | None = None) -> Te
         ValueError: floating-point ids, more than two dimensions, or labels of two kinds or two devices.
     """
     items = labels if ref_labels is None else ref_labels
-    related = shares_label(labels, items, "relation_from_labels", ("labels", "ref_labels"))
+    check_labels("relation_from_labels", ("labels", "ref_labels"), labels, items)
+    related = shares_label(as_comparable(labels), as_comparable(items))
     return _signed(related, exclude_self=ref_labels is None)
 
 
@@ -85,22 +87,6 @@ def relation_from_indices(indices_tuple: Sequence[Tensor], anchors: int, items: 
         if len(indices_tuple) == 3:
             _check_full_product(indices_tuple, positive, negative)
     return positive - negative
-
-
-def shares_label(labels: Tensor, others: Tensor, op: str, names: tuple[str, str]) -> Tensor:
-    """(A, M) bool: equal ids, or multi-hot rows with a common label; the argument checks of all labels."""
-    for name, tensor in zip(names, (labels, others), strict=True):
-        shaped = tensor.dim() in (1, 2)
-        _checks.require(shaped, op, name, "1-D ids or 2-D multi-hot rows", tuple(tensor.shape))
-        ids = tensor.dim() == 2 or tensor.dtype in (torch.uint8, *_checks.SIGNED_INTEGERS)
-        _checks.require(ids, op, name, "integer ids where 1-D", str(tensor.dtype).removeprefix("torch."))
-    alike = labels.shape[1:] == others.shape[1:]
-    _checks.require(alike, op, names[1], lambda: f"like {names[0]} {tuple(labels.shape)}", tuple(others.shape))
-    _checks.require_same_device(op, names[1], others, labels.device)
-    if labels.dim() == 1:
-        return labels.unsqueeze(1) == others.unsqueeze(0)
-    with torch.autocast(labels.device.type, enabled=False):
-        return (labels > 0).float() @ (others > 0).float().T > 0
 
 
 def _signed(related: Tensor, *, exclude_self: bool) -> Tensor:

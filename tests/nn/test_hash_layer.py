@@ -135,8 +135,8 @@ def test_large_finite_values_are_not_mistaken_for_infinity(layer):
         ({"in_features": 0}, "in_features must be >= 1, got 0"),
         ({"bits": 0}, "bits must be >= 1, got 0"),
         ({"sharpness": -1.0}, "sharpness must be a finite number > 0, got -1.0"),
-        ({"penalty": "l3"}, "penalty must be one of none, l2, l1, log_cosh, cubic, got 'l3'"),
-        ({"amplifier": "all"}, "amplifier must be one of none, magnitude, wrong_side, got 'all'"),
+        ({"penalty": "l3"}, "penalty must be one of 'none', 'l2', 'l1', 'log_cosh', 'cubic', got 'l3'"),
+        ({"amplifier": "all"}, "amplifier must be one of 'none', 'magnitude', 'wrong_side', got 'all'"),
     ],
 )
 def test_bad_options(kwargs, text):

@@ -1,0 +1,73 @@
+# SPDX-License-Identifier: Apache-2.0
+# Sets FASTHASH_WITH_CUDA. Needs nvcc, neither a GPU nor a CUDA build of torch; cudart is linked statically.
+set(FASTHASH_WITH_CUDA OFF)
+if(FASTHASH_CUDA STREQUAL "OFF")
+  return()
+endif()
+
+include(CheckLanguage)
+if(NOT CMAKE_CUDA_COMPILER AND NOT DEFINED ENV{CUDACXX})
+  find_program(FASTHASH_NVCC nvcc HINTS ENV CUDA_HOME ENV CUDA_PATH /usr/local/cuda PATH_SUFFIXES bin)
+  if(FASTHASH_NVCC)
+    set(CMAKE_CUDA_COMPILER ${FASTHASH_NVCC})
+  endif()
+endif()
+if(NOT CMAKE_CUDA_COMPILER AND NOT DEFINED ENV{CUDACXX})
+  if(FASTHASH_CUDA STREQUAL "ON")
+    message(FATAL_ERROR "FASTHASH_CUDA=ON, but nvcc was found neither on the PATH nor in CUDA_HOME, CUDA_PATH or "
+                        "/usr/local/cuda. Install the CUDA toolkit, or point CUDACXX at nvcc.")
+  endif()
+  message(STATUS "fasthash: nvcc not found, building without CUDA kernels")
+  return()
+endif()
+
+# Architectures are passed by us: CMake is not to choose any.
+set(CMAKE_CUDA_ARCHITECTURES OFF)
+enable_language(CUDA)
+find_package(CUDAToolkit REQUIRED)
+set(FASTHASH_WITH_CUDA ON)
+
+set(architectures ${FASTHASH_CUDA_ARCHITECTURES})
+if(architectures STREQUAL "dev")
+  set(architectures 90a 80-virtual)
+elseif(architectures STREQUAL "wheel")
+  set(architectures 80 86 89 90a 100 120 120-virtual)
+elseif(architectures STREQUAL "native")
+  execute_process(COMMAND nvidia-smi --query-gpu=compute_cap --format=csv,noheader
+                  OUTPUT_VARIABLE capability RESULT_VARIABLE failed OUTPUT_STRIP_TRAILING_WHITESPACE)
+  if(failed)
+    message(FATAL_ERROR "FASTHASH_CUDA_ARCHITECTURES=native needs a GPU that nvidia-smi sees")
+  endif()
+  string(REGEX MATCH "[0-9]+\\.[0-9]+" capability "${capability}")
+  string(REPLACE "." "" architectures "${capability}")
+  if(architectures STREQUAL "90")
+    set(architectures 90a)  # wgmma needs the architecture-specific target
+  endif()
+endif()
+
+execute_process(COMMAND ${CMAKE_CUDA_COMPILER} --list-gpu-arch OUTPUT_VARIABLE known OUTPUT_STRIP_TRAILING_WHITESPACE)
+set(FASTHASH_GENCODE)
+foreach(architecture ${architectures})
+  string(REGEX REPLACE "-.*" "" number ${architecture})
+  string(REGEX REPLACE "[a-z]$" "" base ${number})
+  if(NOT known MATCHES "compute_${base}(\n|$)")
+    message(FATAL_ERROR "${CMAKE_CUDA_COMPILER} (CUDA ${CMAKE_CUDA_COMPILER_VERSION}) does not know the architecture "
+                        "${architecture}. Take a newer CUDA toolkit, or leave it out: "
+                        "CMAKE_ARGS=-DFASTHASH_CUDA_ARCHITECTURES=\"80;90a\"")
+  endif()
+  if(architecture MATCHES "-virtual$")
+    list(APPEND FASTHASH_GENCODE "-gencode=arch=compute_${number},code=compute_${number}")
+  else()
+    list(APPEND FASTHASH_GENCODE "-gencode=arch=compute_${number},code=sm_${number}")
+  endif()
+endforeach()
+string(REPLACE ";" " " FASTHASH_CUDA_ARCHITECTURES_TEXT "${architectures}")
+message(STATUS "fasthash: CUDA ${CMAKE_CUDA_COMPILER_VERSION} kernels for ${FASTHASH_CUDA_ARCHITECTURES_TEXT}")
+
+function(fasthash_cuda_options target)
+  set_target_properties(${target} PROPERTIES CUDA_STANDARD 17 CUDA_STANDARD_REQUIRED ON)
+  target_compile_options(${target} PRIVATE ${FASTHASH_GENCODE} -lineinfo)
+  if(FASTHASH_WERROR)
+    target_compile_options(${target} PRIVATE "SHELL:-Werror all-warnings" "SHELL:-Xcompiler -Wall,-Wextra")
+  endif()
+endfunction()

@@ -1,0 +1,52 @@
+// SPDX-License-Identifier: Apache-2.0
+// The NumPy door: the same operators over NumPy arrays, without copies and with the GIL released while they run.
+#pragma once
+
+#include <pybind11/numpy.h>
+#include <pybind11/pybind11.h>
+
+#include <cstring>
+
+#include "bindings/view.h"
+
+namespace fasthash::bindings {
+
+namespace py = pybind11;
+
+inline py::dtype to_numpy(Dtype dtype) {
+  if (dtype == Dtype::bfloat16) throw std::invalid_argument("fasthash: NumPy has no bfloat16");
+  return py::dtype(dtype_name(dtype));
+}
+
+inline Dtype to_dtype(const py::dtype& type) {
+  for (int i = 0; i <= int(Dtype::boolean); ++i)
+    if (Dtype(i) != Dtype::bfloat16 && type.equal(to_numpy(Dtype(i)))) return Dtype(i);
+  throw std::invalid_argument("fasthash: arrays must be real floating, integer or bool, got " +
+                              std::string(py::str(type)));
+}
+
+struct NumpyDoor {
+  using Tensor = py::array;
+
+  static View view(const Tensor& array) {
+    View view;
+    view.data = const_cast<void*>(array.data());
+    view.dtype = to_dtype(array.dtype());
+    for (py::ssize_t d = 0; d < array.ndim(); ++d) {
+      if (array.strides(d) % array.itemsize() != 0)
+        throw std::invalid_argument("fasthash: array strides must be whole elements; pass numpy.ascontiguousarray(x)");
+      view.sizes.push_back(array.shape(d));
+      view.strides.push_back(array.strides(d) / array.itemsize());
+    }
+    return view;
+  }
+  static Tensor empty(const Tensor&, const Shape& sizes, Dtype dtype) { return py::array(to_numpy(dtype), sizes); }
+  static Tensor zeros(const Tensor& like, const Shape& sizes, Dtype dtype) {
+    Tensor array = empty(like, sizes, dtype);
+    std::memset(array.mutable_data(), 0, size_t(array.nbytes()));
+    return array;
+  }
+  static Tensor contiguous(const Tensor& array) { return py::array::ensure(array, py::array::c_style); }
+};
+
+}  // namespace fasthash::bindings

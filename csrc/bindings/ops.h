@@ -1,0 +1,20 @@
+// SPDX-License-Identifier: Apache-2.0
+// One register_<op> (dispatcher) and one bind_<op> (NumPy) for every operator.
+#pragma once
+
+namespace torch::stable::detail {
+class StableLibrary;
+}
+namespace pybind11 {
+class module_;
+}
+
+namespace fasthash::bindings {
+
+void register_tanh_quantize(torch::stable::detail::StableLibrary& library);
+void bind_tanh_quantize(pybind11::module_& module);
+
+void register_order_aware_triplet(torch::stable::detail::StableLibrary& library);
+void bind_order_aware_triplet(pybind11::module_& module);
+
+}  // namespace fasthash::bindings

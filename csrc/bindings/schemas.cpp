@@ -1,0 +1,35 @@
+// SPDX-License-Identifier: Apache-2.0
+// The operator schemas and their kernels. FASTHASH_NAMESPACE is `fasthash`; the test build that executes the CUDA
+// kernels on the CPU registers the same operators under a name of its own.
+#include "bindings/ops.h"
+#include "bindings/torch_door.h"
+
+namespace {
+
+constexpr const char* schemas[] = {
+    "tanh_quantize(Tensor logits, Tensor? sharpness_tensor, float sharpness, int penalty, int amplifier, bool inverse, "
+    "float amplification, float threshold, bool pack, bool count_saturation) -> (Tensor, Tensor, Tensor, Tensor)",
+    "tanh_quantize_backward(Tensor? grad_codes, Tensor? grad_penalty, Tensor logits, Tensor? sharpness_tensor, "
+    "float sharpness, int penalty, int amplifier, bool inverse, float amplification, float threshold) -> Tensor",
+    "order_aware_triplet(Tensor distances, Tensor relation, Tensor anchor_codes, Tensor item_codes, float margin, "
+    "int weighting, bool squared, int reduction) -> (Tensor, Tensor)",
+    "order_aware_triplet_backward(Tensor grad_loss, Tensor gradient, Tensor loss) -> Tensor",
+};
+
+void register_kernels(torch::stable::detail::StableLibrary& library) {
+  using namespace fasthash::bindings;
+  register_tanh_quantize(library);
+  register_order_aware_triplet(library);
+}
+
+}  // namespace
+
+STABLE_TORCH_LIBRARY(FASTHASH_NAMESPACE, library) {
+  for (const char* schema : schemas) library.def(schema);
+}
+
+STABLE_TORCH_LIBRARY_IMPL(FASTHASH_NAMESPACE, CPU, library) { register_kernels(library); }
+
+#if !defined(FASTHASH_CUDA_ON_CPU)
+STABLE_TORCH_LIBRARY_IMPL(FASTHASH_NAMESPACE, CUDA, library) { register_kernels(library); }
+#endif

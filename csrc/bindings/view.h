@@ -1,0 +1,100 @@
+// SPDX-License-Identifier: Apache-2.0
+// A tensor as kernels see it, and the checks on it. Every check names the argument, what was expected and what came.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <sstream>
+#include <stdexcept>
+#include <string>
+#include <vector>
+
+#include "common/dispatch.h"
+#include "common/dtype.h"
+
+namespace fasthash::bindings {
+
+using Shape = std::vector<int64_t>;
+
+struct Device {
+  bool cuda = false;
+  int index = 0;
+  bool operator==(const Device& other) const { return cuda == other.cuda && index == other.index; }
+};
+
+struct View {
+  void* data = nullptr;
+  Dtype dtype = Dtype::float32;
+  Device device;
+  Shape sizes, strides;  // strides in elements
+
+  int64_t rank() const { return int64_t(sizes.size()); }
+  int64_t numel() const {
+    int64_t count = 1;
+    for (int64_t size : sizes) count *= size;
+    return count;
+  }
+};
+
+inline std::string text(const Shape& shape) {
+  std::ostringstream out;
+  out << '(';
+  for (size_t i = 0; i < shape.size(); ++i) out << (i ? ", " : "") << shape[i];
+  out << (shape.size() == 1 ? ",)" : ")");
+  return out.str();
+}
+inline std::string text(const Device& device) {
+  return device.cuda ? "cuda:" + std::to_string(device.index) : std::string("cpu");
+}
+
+// One argument of one operator, and what is wrong with it.
+struct Argument {
+  const char* op;
+  const char* name;
+
+  template <class Expected, class Got>
+  void expect(bool ok, const Expected& expected, const Got& got) const {
+    if (ok) return;
+    std::ostringstream out;
+    out << op << ": " << name << " must be " << expected << ", got " << got;
+    throw std::invalid_argument(out.str());
+  }
+
+  void expect_dtype(const View& view, Dtype dtype) const {
+    expect(view.dtype == dtype, dtype_name(dtype), dtype_name(view.dtype));
+  }
+  void expect_floating(const View& view) const {
+    const bool ok = view.dtype == Dtype::float32 || view.dtype == Dtype::float64 || view.dtype == Dtype::bfloat16 ||
+                    view.dtype == Dtype::float16;
+    expect(ok, "float32, float64, bfloat16 or float16", dtype_name(view.dtype));
+  }
+  void expect_rank(const View& view, int64_t rank, const char* shape) const {
+    expect(view.rank() == rank, std::to_string(rank) + "-D " + shape, "shape " + text(view.sizes));
+  }
+  void expect_device(const View& view, const Device& device) const {
+    expect(view.device == device, "on " + text(device) + " like the other tensors", text(view.device));
+  }
+};
+
+// The rows of a tensor (..., K) whose leading dimensions collapse into one: row r starts at data + r * stride.
+struct Rows {
+  int64_t count, length, stride;
+};
+inline std::optional<Rows> as_rows(const View& view) {
+  const int64_t rank = view.rank(), length = view.sizes[rank - 1];
+  if (length != 1 && view.strides[rank - 1] != 1) return std::nullopt;
+  Rows rows{1, length, length};
+  int64_t expected = -1;  // stride that the next outer dimension must have
+  for (int64_t d = rank - 2; d >= 0; --d) {
+    if (view.sizes[d] != 1) {
+      if (expected >= 0 && view.strides[d] != expected) return std::nullopt;
+      if (expected < 0) rows.stride = view.strides[d];
+      expected = view.strides[d] * view.sizes[d];
+    }
+    rows.count *= view.sizes[d];
+  }
+  if (rows.stride < length) return std::nullopt;  // rows that overlap, as expand() makes them
+  return rows;
+}
+
+}  // namespace fasthash::bindings
