@@ -66,7 +66,9 @@ def draw_precision_recall(methods: Sequence[Method]) -> Draw:
             width = 2.4 if number == 0 else 1.6
             colour, style = theme.series[number % 3], _STYLES[number % 3]
             label = f"{method.name} (mAP {method.scores.mean_average_precision:.3f})"
-            axes.plot(method.scores.recall, method.scores.precision, style, color=colour, lw=width, label=label)
+            recall, precision = method.scores.recall, method.scores.precision
+            # Inside the first radius the order is random, so precision is the same all the way.
+            axes.plot([0.0, *recall], [*precision[:1], *precision], style, color=colour, lw=width, label=label)
         axes.set(xlabel="recall", ylabel="precision", xlim=(0, 1), ylim=(0, 1.03))
         axes.legend(loc="lower left", frameon=False, labelcolor=theme.text, fontsize=9)
 

@@ -32,11 +32,11 @@ th:first-child, td:first-child { text-align: left; padding-left: 0; }
 th { color: var(--soft); font-weight: 600; font-size: .9rem; }
 tr.own td { font-weight: 650; } tr.own td:first-child { color: var(--accent); }
 .wide { overflow-x: auto; }
-.row { display: flex; align-items: center; gap: .4rem; padding: .35rem 0; min-width: 44rem; }
-.row .to { flex: 0 0 1.4rem; text-align: center; color: var(--soft); }
-figure.tile { margin: 0; flex: 0 0 3.3rem; text-align: center; font-size: .74rem; line-height: 1.3;
+.row { display: flex; align-items: center; gap: .5rem; padding: .35rem 0; min-width: 44rem; }
+.row .to { flex: 0 0 1.6rem; text-align: center; color: var(--soft); }
+figure.tile { margin: 0; flex: 1 1 3.3rem; text-align: center; font-size: .74rem; line-height: 1.3;
   color: var(--soft); }
-figure.tile img { display: block; width: 3.3rem; height: 3.3rem; object-fit: contain;
+figure.tile img { display: block; width: 100%; aspect-ratio: 1; object-fit: contain;
   border-radius: .3rem; padding: 2px;  border: 2px solid var(--line); background: #000; image-rendering: pixelated; }
 figure.right img { border-color: var(--right); } figure.wrong img { border-color: var(--wrong); border-style: dashed; }
 .wrong figcaption { color: var(--wrong); font-weight: 700; }
@@ -45,7 +45,7 @@ figure.right img { border-color: var(--right); } figure.wrong img { border-color
 .card { background: var(--card); border: 1px solid var(--line); border-radius: .7rem; padding: 1rem 1.1rem; }
 .card h3 { margin: 0 0 .2rem; font-size: 1rem; }
 .card img { width: 100%; height: auto; display: block; margin-top: .4rem; }
-dl { display: grid; grid-template-columns: max-content 1fr; gap: .2rem 1.2rem; margin: 0; font-size: .92rem; }
+dl { margin: .6rem 0 0; display: grid; grid-template-columns: max-content 1fr; gap: .3rem 1.2rem; font-size: .92rem; }
 dt { color: var(--soft); } dd { margin: 0; overflow-wrap: anywhere; }
 """
 
@@ -74,12 +74,11 @@ def render(report: Report) -> str:
             '<div class="wide">',
             *(_row(example) for example in report.examples),
             "</div>",
-            "<h2>Curves</h2>",
+            "<h2>Behind it</h2>",
             '<div class="charts">',
             *_charts(report),
+            _facts(report.facts),
             "</div>",
-            "<h2>Facts</h2>",
-            f"<dl>{''.join(f'<dt>{escape(name)}</dt><dd>{escape(value)}</dd>' for name, value in report.facts)}</dl>",
         ]
     )
     return (
@@ -153,6 +152,11 @@ def _chart(title: str, caption: str, draw: figures.Draw) -> str:
         f'<source media="(prefers-color-scheme: dark)" srcset="{dark}"><img alt="{escape(title)}" src="{light}">'
         "</picture></div>"
     )
+
+
+def _facts(facts: list[tuple[str, str]]) -> str:
+    rows = "".join(f"<dt>{escape(name)}</dt><dd>{escape(value)}</dd>" for name, value in facts)
+    return f'<div class="card"><h3>Facts</h3><dl>{rows}</dl></div>'
 
 
 def _data_uri(content: bytes, kind: str) -> str:

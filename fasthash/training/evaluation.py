@@ -19,7 +19,7 @@ class Scores:
         mean_average_precision: Over the whole ranking; the expectation over the orders of equally distant items.
         precision_at_10: Share of right ones among the ten nearest.
         precision_within_radius_2: Share of right ones among all within Hamming distance 2; 0 where there are none.
-        recall: Recall within each Hamming radius from 0 on.
+        recall: Recall within each Hamming radius within which anything lies, rising; sums over all queries.
         precision: Precision within the same radii.
     """
 
@@ -48,11 +48,12 @@ def measure(query_codes: Tensor, database_codes: Tensor, query_labels: Tensor, d
         database_labels: (N,) int64; an item is right when its label is the query's.
     """
     sides = query_codes, database_codes, query_labels, database_labels
-    precision, recall = metrics.precision_recall_curve(*sides)
+    precision, recall = metrics.precision_recall_curve(*sides, average="micro")
+    held = recall.diff(prepend=recall.new_zeros(1)) > 0
     return Scores(
         mean_average_precision=metrics.mean_average_precision(*sides),
         precision_at_10=metrics.precision_at_k(*sides, k=min(10, len(database_codes))),
         precision_within_radius_2=metrics.precision_within_radius(*sides, radius=2),
-        recall=recall.tolist(),
-        precision=precision.tolist(),
+        recall=recall[held].tolist(),
+        precision=precision[held].tolist(),
     )
