@@ -1,11 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Result types that `fasthash.ops` and `fasthash.reference` share."""
+"""Option words and result types that `fasthash.ops` and `fasthash.reference` share."""
 
 from __future__ import annotations
 
 from typing import NamedTuple
 
 from torch import Tensor
+
+# A word's place is the integer that stands for it in the operators' schemas.
+PENALTIES = ("none", "l2", "l1", "log_cosh", "cubic")
+AMPLIFIERS = ("none", "magnitude", "wrong_side")
+WEIGHTINGS = ("none", "delta_ap")
+REDUCTIONS = ("mean", "sum", "avg_nonzero")
 
 
 class TanhQuantizeOutput(NamedTuple):
@@ -34,3 +40,17 @@ class HammingTopK(NamedTuple):
 
     distances: Tensor
     ids: Tensor
+
+
+class HashOutput(NamedTuple):
+    """What a hash layer and a hashing network return in training.
+
+    Attributes:
+        logits: (B, K) values before the activation.
+        codes: (B, K) relaxed codes `tanh(sharpness * logits)`, dtype of the logits.
+        penalty: () mean quantization penalty, 0 for `penalty="none"`.
+    """
+
+    logits: Tensor
+    codes: Tensor
+    penalty: Tensor

@@ -166,6 +166,7 @@ template <class Door>
 const void* checked_grad_penalty(const std::optional<typename Door::Tensor>& grad, const View& logits) {
   if (!grad) return nullptr;
   const View view = Door::view(*grad);
+  if (view.numel() == 0) return nullptr;  // the penalty is off, and its output empty
   const Argument arg = argument("grad_penalty");
   arg.expect(view.numel() == 1, "a tensor of one element", "shape " + text(view.sizes));
   arg.expect_dtype(view, logits.dtype == Dtype::float64 ? Dtype::float64 : Dtype::float32);

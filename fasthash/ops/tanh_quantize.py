@@ -122,9 +122,7 @@ def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]
     ctx.set_materialize_grads(False)
 
 
-def _backward(
-    ctx: Any, grad_codes: Tensor | None, grad_penalty: Tensor | None, *_: None
-) -> tuple[Tensor | None, ...]:
+def _backward(ctx: Any, grad_codes: Tensor | None, grad_penalty: Tensor | None, *_: None) -> tuple[Tensor | None, ...]:
     logits, sharpness_tensor = ctx.saved_tensors
     if grad_codes is None and grad_penalty is None:
         return (None,) * 10

@@ -6,7 +6,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from fasthash.reference import _checks
+from fasthash import _checks
 from fasthash.reference.hamming_distance import check_pair, signs_to_distance, unpack_signs
 from fasthash.types import HammingTopK
 

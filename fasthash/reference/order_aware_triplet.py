@@ -8,11 +8,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from fasthash.reference import _checks
+from fasthash import _checks
 from fasthash.reference.hamming_distance import signs_to_distance, unpack_signs
-
-WEIGHTINGS = ("none", "delta_ap")
-REDUCTIONS = ("mean", "sum", "avg_nonzero")
+from fasthash.types import REDUCTIONS, WEIGHTINGS
 
 _OP = "order_aware_triplet"
 _LAST = torch.iinfo(torch.int32).max

@@ -8,12 +8,10 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from fasthash.reference import _checks
+from fasthash import _checks
 from fasthash.reference.pack_codes import pack_bits
-from fasthash.types import TanhQuantizeOutput
+from fasthash.types import AMPLIFIERS, PENALTIES, TanhQuantizeOutput
 
-PENALTIES = ("none", "l2", "l1", "log_cosh", "cubic")
-AMPLIFIERS = ("none", "magnitude", "wrong_side")
 DEFAULT_AMPLIFICATION = 10.0
 DEFAULT_INVERSE_CAP = 100.0
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from fasthash.reference import _checks
+from fasthash import _checks
 
 _OP = "unpack_codes"
 _DTYPES = (*_checks.FLOATS, torch.int8, torch.bool)

@@ -158,7 +158,7 @@ def test_torch_func_transforms_work():
         ({"logits": torch.tensor(1.0)}, "logits must be of shape"),
         ({"sharpness": 0.0}, "sharpness must be a finite number > 0, got 0"),
         ({"sharpness": torch.ones(1)}, "sharpness must be a number or a 0-d tensor"),
-        ({"penalty": "L2"}, "penalty must be one of none, l2, l1, log_cosh, cubic, got 'L2'"),
+        ({"penalty": "L2"}, "penalty must be one of 'none', 'l2', 'l1', 'log_cosh', 'cubic', got 'L2'"),
         ({"amplifier": "both"}, "amplifier must be one of"),
         ({"amplification": math.nan}, "amplification must be a finite number > 0"),
         ({"threshold": 1.5}, r"threshold must be in \[0, 1\], got 1.5"),

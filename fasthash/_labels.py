@@ -1,0 +1,34 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Labels: 1-D are class ids, 2-D are multi-hot rows; items are related where they share one."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from fasthash import _checks
+
+
+def check_labels(op: str, names: tuple[str, str], labels: Tensor, others: Tensor) -> None:
+    """Refuses labels that are neither ids nor multi-hot rows, and pairs of two kinds, widths or devices."""
+    for name, tensor in zip(names, (labels, others), strict=True):
+        shape = tuple(tensor.shape)
+        _checks.require(tensor.dim() in (1, 2), op, name, "1-D ids or 2-D multi-hot rows", shape)
+        ids = tensor.dim() == 2 or tensor.dtype in (torch.uint8, *_checks.SIGNED_INTEGERS)
+        _checks.require(ids, op, name, "integer ids where 1-D", str(tensor.dtype).removeprefix("torch."))
+    alike = labels.shape[1:] == others.shape[1:]
+    _checks.require(alike, op, names[1], lambda: f"like {names[0]} {tuple(labels.shape)}", tuple(others.shape))
+    _checks.require_same_device(op, names[1], others, labels.device)
+
+
+def as_comparable(labels: Tensor) -> Tensor:
+    """Ids as they are; multi-hot rows of any dtype, set where > 0, as float32 of 0 and 1."""
+    return labels if labels.dim() == 1 else (labels > 0).float()
+
+
+def shares_label(labels: Tensor, others: Tensor) -> Tensor:
+    """(A, M) bool from two results of `as_comparable`."""
+    if labels.dim() == 1:
+        return labels.unsqueeze(1) == others.unsqueeze(0)
+    with torch.autocast(labels.device.type, enabled=False):
+        return labels @ others.T > 0

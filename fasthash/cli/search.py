@@ -1,0 +1,76 @@
+# SPDX-License-Identifier: Apache-2.0
+"""``fasthash search``."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.markup import escape
+from rich.table import Table
+
+from fasthash.cli.console import console
+from fasthash.data import CodeSet, DataError
+from fasthash.index import HammingIndex
+from fasthash.training import encode_images, load_run, resolve_device
+from fasthash.training.build import image_folder
+from fasthash.types import HammingTopK
+
+
+def search(
+    run: Annotated[Path, typer.Option(help="Folder of a run of fasthash train: its network encodes the queries.")],
+    images: Annotated[list[Path] | None, typer.Argument(metavar="[IMAGE]...", help="More query images.")] = None,
+    query: Annotated[list[Path] | None, typer.Option(help="Query image; may be repeated.")] = None,
+    codes: Annotated[Path | None, typer.Option(help="Codes file to search; RUN/codes-train.safetensors.")] = None,
+    index: Annotated[Path | None, typer.Option(help="Index file to search; ids stand for names without --codes.")] = None,
+    k: Annotated[int, typer.Option("-k", "--k", min=1, help="Nearest images to show.")] = 10,
+    device: Annotated[str, typer.Option(help="cpu, cuda or auto.")] = "auto",
+) -> None:
+    """Find the images whose codes are nearest to those of the query images.
+
+    **Example:** `fasthash search --run runs/photos -k 5 --query cat.jpg dog.jpg`
+    """
+    files = [*(query or []), *(images or [])]
+    if not files:
+        raise DataError("--query must name at least one image, got none")
+    trained = load_run(run, resolve_device(device))
+    known = CodeSet.load(codes or run / "codes-train.safetensors") if codes or not index else None
+    searched = _index(index, known)
+    if searched.bits != trained.config.bits:
+        raise DataError(f"{codes or index}: expected codes of {trained.config.bits} bits, got {searched.bits}")
+    queries = replace(image_folder(trained.config, run), size=trained.image_size).read_files(files)
+    found = searched.search(encode_images(trained.model, queries), k)
+    for row, name in enumerate(queries.names):
+        console.print(_table(name, row, found, known))
+
+
+def _index(path: Path | None, known: CodeSet | None) -> HammingIndex:
+    """The index file, or an index of the codes; ids are positions in the codes file."""
+    if path is not None:
+        return HammingIndex.load(path)
+    assert known is not None
+    built = HammingIndex(known.bits)
+    built.add(known.codes)
+    return built
+
+
+def _table(query: str, row: int, found: HammingTopK, known: CodeSet | None) -> Table:
+    """The nearest images of one query; padding (id -1) is left out."""
+    table = Table(title=f"nearest to {escape(query)}", title_justify="left")
+    table.add_column("rank", justify="right")
+    table.add_column("distance", justify="right")
+    table.add_column("id", justify="right")
+    if known is not None:
+        table.add_column("class")
+        table.add_column("image", overflow="fold")
+    for rank, (distance, number) in enumerate(zip(found.distances[row].tolist(), found.ids[row].tolist(), strict=True)):
+        if number < 0:
+            break
+        cells = [str(rank + 1), str(distance), str(number)]
+        if known is not None:
+            inside = number < len(known.names)
+            cells += [escape(known.class_name(number)), escape(known.names[number])] if inside else ["", "?"]
+        table.add_row(*cells)
+    return table

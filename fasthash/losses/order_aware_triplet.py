@@ -1,0 +1,198 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Triplet loss weighted by the ranking of the binary codes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from fasthash import _checks, ops, reference
+from fasthash.losses.relation import relation_from_indices, relation_from_labels, relation_from_similarity
+from fasthash.types import REDUCTIONS, WEIGHTINGS
+
+_BACKENDS = {"fused": ops, "reference": reference}
+
+
+class OrderAwareTripletLoss(nn.Module):
+    """Squared triplet hinge over all triplets of a batch, weighted by what their swap does to average precision.
+
+        L = 1/|T| * sum over (a, p, n) of omega_hat * max(0, margin + D(a, p) - D(a, n))^2
+
+    D is the squared Euclidean distance of relaxed codes (for codes of ±1, four times the Hamming distance), and
+    `omega_hat = |delta AP| / mean |delta AP|` over the triplets of the anchor, from its ranking by the Hamming
+    distance of the signs. See `fasthash.ops.order_aware_triplet`. A batch without any triplet gives 0 with zero
+    gradient. Every item is ranked, so batches should hold several items of each class.
+
+    Args:
+        margin: in units of D; None means `K / 4 + 4` for K bits (8, 12, 16, 20 at 16, 32, 48, 64 bits).
+        weighting: `delta_ap` or `none`.
+        squared: square the hinge.
+        reduction: `mean` over all triplets, `avg_nonzero` over those that violate the margin, or `sum`.
+        check_finite: refuse NaN and infinite embeddings; None does so on the CPU, but not on CUDA, where it would wait
+            for the device, nor under `torch.compile`.
+        backend: `fused` is the compiled op. `reference` is plain PyTorch with O(A * P * N) memory, for `torch.func`,
+            which cannot look into registered ops.
+
+    Raises:
+        ValueError: an option that is none of those named; what the call refuses is listed at `forward`.
+
+    Source:
+        After Chen, Lai, Geng, Pan, "Improving Deep Binary Embedding Networks by Order-aware Reweighting of Triplets",
+        arXiv 1804.06061. That weights follow the rank order of the codes and that the hinge is squared is theirs; the
+        weight |delta AP| and its normalisation are this library's definition, the margin is a rule that fits published
+        reproductions.
+
+    Example:
+        >>> loss_function = OrderAwareTripletLoss()
+        >>> loss = loss_function(layer(features).codes, labels)
+    """
+
+    def __init__(
+        self,
+        margin: float | None = None,
+        weighting: str = "delta_ap",
+        squared: bool = True,
+        reduction: str = "mean",
+        check_finite: bool | None = None,
+        backend: str = "fused",
+    ) -> None:
+        super().__init__()
+        name = "OrderAwareTripletLoss"
+        if margin is not None:
+            _checks.require_finite_number(name, "margin", margin)
+        _checks.require_choice(name, "weighting", weighting, WEIGHTINGS)
+        _checks.require_choice(name, "reduction", reduction, REDUCTIONS)
+        _checks.require_choice(name, "backend", backend, tuple(_BACKENDS))
+        self.margin = margin
+        self.weighting = weighting
+        self.squared = squared
+        self.reduction = reduction
+        self.check_finite = check_finite
+        self.backend = backend
+
+    def forward(
+        self,
+        embeddings: Tensor,
+        labels: Tensor | None = None,
+        indices_tuple: Sequence[Tensor] | None = None,
+        ref_emb: Tensor | None = None,
+        ref_labels: Tensor | None = None,
+        *,
+        similarity: Tensor | None = None,
+    ) -> Tensor:
+        """Loss of a batch; what is similar comes from exactly one of labels, similarity and indices.
+
+        Args:
+            embeddings: (A, K) relaxed codes of the anchors, any floating dtype; computed in float32 (float64 stays).
+            labels: (A,) integer class ids or (A, C) multi-hot rows. Not looked at where `indices_tuple` is given.
+            indices_tuple: pairs `(a1, p, a2, n)` of a miner, or triplets `(a, p, n)` that are a full product for each
+                anchor; see `relation_from_indices`.
+            ref_emb: (M, K) items to compare with; None compares the anchors with one another, none with itself.
+            ref_labels: labels of `ref_emb`, of the same kind as `labels`.
+            similarity: (A, M) matrix in place of labels; an entry > 0 means similar, any other dissimilar.
+
+        Returns:
+            () float32, or float64 for float64 embeddings.
+
+        Raises:
+            ValueError: shapes, dtypes or devices that do not fit, values that are not finite, no labels, or labels and
+                a similarity at once.
+        """
+        _check_embeddings(embeddings, ref_emb)
+        _checks.require_finite(self.check_finite, "OrderAwareTripletLoss", "embeddings", embeddings)
+        if ref_emb is not None:
+            _checks.require_finite(self.check_finite, "OrderAwareTripletLoss", "ref_emb", ref_emb)
+        items = embeddings if ref_emb is None else ref_emb
+        relation = _relation(embeddings, labels, indices_tuple, ref_emb, ref_labels, similarity)
+        backend = _BACKENDS[self.backend]
+        # Packing the comparison lets NaN pass on to the loss where check_finite is off.
+        anchor_codes = backend.pack_codes(embeddings.detach() >= 0)
+        item_codes = anchor_codes if ref_emb is None else backend.pack_codes(items.detach() >= 0)
+        loss: Tensor = backend.order_aware_triplet(
+            squared_distances(embeddings, items),
+            relation,
+            anchor_codes,
+            item_codes,
+            margin=embeddings.shape[1] / 4 + 4 if self.margin is None else self.margin,
+            weighting=self.weighting,
+            squared=self.squared,
+            reduction=self.reduction,
+        )
+        return loss
+
+    def extra_repr(self) -> str:
+        """Shown by print(loss)."""
+        return f"margin={self.margin}, weighting={self.weighting!r}, squared={self.squared}, {self.reduction!r}"
+
+
+def squared_distances(anchors: Tensor, items: Tensor) -> Tensor:
+    """(A, M) squared Euclidean distances `|a|^2 + |b|^2 - 2 a·b` of (A, K) and (M, K), never below 0.
+
+    Half precisions and autocast regions are computed in float32: the difference of large numbers needs its digits.
+    """
+    dtype = torch.float64 if anchors.dtype == torch.float64 else torch.float32
+    with torch.autocast(anchors.device.type, enabled=False):
+        a, b = anchors.to(dtype), items.to(dtype)
+        norms = a.square().sum(1, keepdim=True) + b.square().sum(1)
+        return torch.addmm(norms, a, b.T, alpha=-2).clamp(min=0)
+
+
+def _check_embeddings(embeddings: Tensor, ref_emb: Tensor | None) -> None:
+    name = "OrderAwareTripletLoss"
+    _checks.require_dtype(name, "embeddings", embeddings, _checks.FLOATS)
+    shape = tuple(embeddings.shape)
+    shaped = embeddings.dim() == 2 and embeddings.numel() > 0
+    _checks.require(shaped, name, "embeddings", "of shape (batch, bits) and not empty", shape)
+    if ref_emb is None:
+        return
+    _checks.require_dtype(name, "ref_emb", ref_emb, _checks.FLOATS)
+    fits = ref_emb.dim() == 2 and ref_emb.shape[0] > 0 and ref_emb.shape[1] == shape[1]
+    _checks.require(fits, name, "ref_emb", lambda: f"of shape (items, {shape[1]}) and not empty", tuple(ref_emb.shape))
+    _checks.require_same_device(name, "ref_emb", ref_emb, embeddings.device)
+
+
+def _relation(
+    embeddings: Tensor,
+    labels: Tensor | None,
+    indices_tuple: Sequence[Tensor] | None,
+    ref_emb: Tensor | None,
+    ref_labels: Tensor | None,
+    similarity: Tensor | None,
+) -> Tensor:
+    """(A, M) int8 from whichever source was given."""
+    name, anchors = "OrderAwareTripletLoss", embeddings.shape[0]
+    items = anchors if ref_emb is None else ref_emb.shape[0]
+    if indices_tuple is not None:
+        relation = relation_from_indices(indices_tuple, anchors, items)
+    elif similarity is not None:
+        _checks.require(labels is None, name, "labels", "None where similarity is given", "both")
+        shape = tuple(similarity.shape)
+        _checks.require(shape == (anchors, items), name, "similarity", lambda: f"of shape {(anchors, items)}", shape)
+        relation = relation_from_similarity(similarity, exclude_self=ref_emb is None)
+    else:
+        relation = _relation_of_labels(labels, ref_labels, anchors, items, ref_emb is None)
+    _checks.require_same_device(name, "labels, similarity or indices_tuple", relation, embeddings.device)
+    return relation
+
+
+def _relation_of_labels(
+    labels: Tensor | None, ref_labels: Tensor | None, anchors: int, items: int, among_themselves: bool
+) -> Tensor:
+    name = "OrderAwareTripletLoss"
+    if labels is None:
+        raise ValueError(f"{name}: labels must be given where similarity and indices_tuple are not, got None")
+    _require_length(labels, "labels", anchors)
+    given = ref_labels is not None
+    expected = "None where ref_emb is None, and given where it is not"
+    _checks.require(given is not among_themselves, name, "ref_labels", expected, "a tensor" if given else "None")
+    if ref_labels is not None:
+        _require_length(ref_labels, "ref_labels", items)
+    return relation_from_labels(labels, ref_labels)
+
+
+def _require_length(labels: Tensor, argument: str, length: int) -> None:
+    fits = labels.dim() > 0 and labels.shape[0] == length
+    shape = tuple(labels.shape)
+    _checks.require(fits, "OrderAwareTripletLoss", argument, lambda: f"of length {length}", shape)

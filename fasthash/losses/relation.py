@@ -1,0 +1,132 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Who is whose positive: a relation (A, M) int8 from labels, from a similarity matrix or from mined indices.
+
+A relation holds +1 for a positive, -1 for a negative and 0 for a pair to leave out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from fasthash import _checks
+from fasthash._labels import as_comparable, check_labels, shares_label
+
+
+def relation_from_labels(labels: Tensor, ref_labels: Tensor | None = None) -> Tensor:
+    """Relation of anchors to items by their labels.
+
+    Args:
+        labels: (A,) integer class ids, equal ids are positive; or (A, C) multi-hot rows of any dtype, where an entry
+            > 0 sets the label and rows that share at least one are positive.
+        ref_labels: (M,) or (M, C) labels of the items, of the same kind. None takes the anchors themselves as items,
+            and leaves each out for itself.
+
+    Returns:
+        (A, M) int8.
+
+    Raises:
+        ValueError: floating-point ids, more than two dimensions, or labels of two kinds or two devices.
+    """
+    items = labels if ref_labels is None else ref_labels
+    check_labels("relation_from_labels", ("labels", "ref_labels"), labels, items)
+    related = shares_label(as_comparable(labels), as_comparable(items))
+    return _signed(related, exclude_self=ref_labels is None)
+
+
+def relation_from_similarity(similarity: Tensor, *, exclude_self: bool) -> Tensor:
+    """Relation from a matrix (A, M) of any dtype: an entry > 0 is positive, any other negative.
+
+    So bool, {0, 1} and {-1, +1} matrices all mean the same. `exclude_self` leaves the diagonal out.
+
+    Raises:
+        ValueError: not a matrix.
+    """
+    shape = tuple(similarity.shape)
+    _checks.require(similarity.dim() == 2, "relation_from_similarity", "similarity", "of shape (anchors, items)", shape)
+    return _signed(similarity > 0, exclude_self=exclude_self)
+
+
+def relation_from_indices(indices_tuple: Sequence[Tensor], anchors: int, items: int) -> Tensor:
+    """Relation from what a miner of pytorch-metric-learning returns.
+
+    A tuple of pairs `(a1, p, a2, n)` says anchor a1 has the positive p, anchor a2 the negative n: it maps exactly, and
+    pairs it does not name are left out. A tuple of triplets `(a, p, n)` can name combinations that no relation holds
+    (p with one negative, but not with another), so it is taken only where it lists every positive of an anchor with
+    every negative of that anchor once; a mined subset is refused rather than silently completed.
+
+    Args:
+        indices_tuple: three or four 1-D integer tensors.
+        anchors: A, the number of rows that the anchors' indices point into.
+        items: M, the number of rows that the other indices point into.
+
+    Returns:
+        (A, M) int8.
+
+    Raises:
+        ValueError: not such a tuple, indices out of range, a pair that is positive and negative at once, or triplets
+            that are not a full product. Under `torch.compile` these checks are skipped, as they read values.
+    """
+    op = "relation_from_indices"
+    _checks.require(len(indices_tuple) in (3, 4), op, "indices_tuple", "of 3 or 4 tensors", f"{len(indices_tuple)}")
+    a1, p, a2, n = indices_tuple if len(indices_tuple) == 4 else _as_pairs(indices_tuple)
+    checking = not torch.compiler.is_compiling()
+    if checking:
+        for name, index, size in (("a1", a1, anchors), ("p", p, items), ("a2", a2, anchors), ("n", n, items)):
+            _check_index(name, index, size)
+        for name, index, like, partner in (("p", p, "a1", a1), ("n", n, "a2", a2)):
+            expected = f"of length {len(partner)} like {like}"
+            _checks.require(len(index) == len(partner), op, f"indices_tuple ({name})", expected, len(index))
+    positive = torch.zeros(anchors, items, dtype=torch.int8, device=a1.device).index_put((a1, p), _one(a1))
+    negative = torch.zeros_like(positive).index_put((a2, n), _one(a2))
+    if checking:
+        both = int((positive & negative).sum())
+        _checks.require(both == 0, op, "indices_tuple", "positive or negative for each pair", f"{both} pairs of both")
+        if len(indices_tuple) == 3:
+            _check_full_product(indices_tuple, positive, negative)
+    return positive - negative
+
+
+def _signed(related: Tensor, *, exclude_self: bool) -> Tensor:
+    relation = related.to(torch.int8) * 2 - 1
+    if not exclude_self:
+        return relation
+    place = torch.arange(relation.shape[0], device=relation.device)
+    return relation.masked_fill(place.unsqueeze(1) == torch.arange(relation.shape[1], device=relation.device), 0)
+
+
+def _one(index: Tensor) -> Tensor:
+    return torch.ones((), dtype=torch.int8, device=index.device)
+
+
+def _as_pairs(triplets: Sequence[Tensor]) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    anchors, positives, negatives = triplets
+    return anchors, positives, anchors, negatives
+
+
+def _check_index(name: str, index: Tensor, size: int) -> None:
+    op, argument = "relation_from_indices", f"indices_tuple ({name})"
+    integers = index.dim() == 1 and index.dtype in (torch.int32, torch.int64)
+    got = f"{str(index.dtype).removeprefix('torch.')} of shape {tuple(index.shape)}"
+    _checks.require(integers, op, argument, "a 1-D int64 tensor", got)
+    if index.numel():
+        low, high = (int(value) for value in index.aminmax())
+        _checks.require(low >= 0 and high < size, op, argument, f"in 0..{size - 1}", f"{low}..{high}")
+
+
+def _check_full_product(triplets: Sequence[Tensor], positive: Tensor, negative: Tensor) -> None:
+    """Distinct triplets, as many as the product of the pairs they name, are that product."""
+    anchors, positives, negatives = (index.long() for index in triplets)
+    items = positive.shape[1]
+    distinct = torch.unique((anchors * items + positives) * items + negatives).numel()
+    product = int((positive.sum(1, dtype=torch.int64) * negative.sum(1, dtype=torch.int64)).sum())
+    _checks.require(
+        distinct == len(anchors) == product,
+        "relation_from_indices",
+        "indices_tuple",
+        f"pairs (a1, p, a2, n), or triplets that join every positive of an anchor with every negative of it once "
+        f"({product} here)",
+        f"{len(anchors)} triplets, {distinct} of them distinct; a pair miner can select what a relation can hold",
+    )

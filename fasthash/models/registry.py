@@ -1,0 +1,62 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Networks by name."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable
+from typing import Any
+
+from torch import nn
+
+from fasthash.models.base import HashModel
+from fasthash.models.conv import conv_small
+from fasthash.models.resnet import resnet
+from fasthash.nn import HashLayer
+
+Backbone = Callable[[int, int, int], tuple[nn.Module, int]]
+
+_BACKBONES: dict[str, tuple[Backbone, int]] = {
+    "conv_small": (conv_small, 32),
+    "resnet_small": (lambda channels, size, width: resnet(channels, size, width, (1, 1, 1)), 32),
+    "resnet18": (lambda channels, size, width: resnet(channels, size, width, (2, 2, 2, 2)), 64),
+}
+
+
+def model_names() -> list[str]:
+    """The names that `build_model` knows."""
+    return list(_BACKBONES)
+
+
+def build_model(
+    name: str,
+    bits: int,
+    *,
+    in_channels: int = 3,
+    image_size: int = 32,
+    width: int | None = None,
+    **hash_options: Any,
+) -> HashModel:
+    """A hashing network with fresh weights from torch's random generator.
+
+    Args:
+        name: "conv_small" (a few convolutions, for small images), "resnet_small" (three residual blocks) or "resnet18".
+        bits: Code length K.
+        in_channels: 3 for RGB, 1 for grey.
+        image_size: Shorter side of the images in pixels; decides the depth of "conv_small" and the stem of the others.
+        width: Channels of the first stage; None for the network's own (32, 32, 64).
+        **hash_options: Passed on to `fasthash.nn.HashLayer`, such as ``penalty`` or ``amplification``.
+
+    Raises:
+        ValueError: unknown ``name``, or a size below 1.
+    """
+    if name not in _BACKBONES:
+        near = difflib.get_close_matches(name, _BACKBONES, 1)
+        hint = f'; did you mean "{near[0]}"?' if near else ""
+        raise ValueError(f'build_model: name must be one of {", ".join(_BACKBONES)}, got "{name}"{hint}')
+    for argument, value in (("in_channels", in_channels), ("image_size", image_size), ("width", width)):
+        if value is not None and value < 1:
+            raise ValueError(f"build_model: {argument} must be at least 1, got {value}")
+    builder, own_width = _BACKBONES[name]
+    backbone, features = builder(in_channels, image_size, own_width if width is None else width)
+    return HashModel(backbone, HashLayer(features, bits, **hash_options), in_channels)

@@ -1,0 +1,64 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The log of a run: one JSON object per line and logged step."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any, TextIO
+
+from fasthash.files import atomic_write
+
+Record = dict[str, Any]
+
+
+class TrainLog:
+    """Appends records to a file, if there is one, and keeps them.
+
+    Args:
+        path: The file, or None to keep records in memory only.
+        keep_up_to: Records already in the file whose step is beyond this one are dropped: a run that goes on from a
+            checkpoint takes those steps again. -1 starts anew.
+
+    Attributes:
+        records: All records so far, those of the file included.
+    """
+
+    def __init__(self, path: Path | None, keep_up_to: int = -1) -> None:
+        self.records: list[Record] = []
+        self._file: TextIO | None = None
+        if path is None:
+            return
+        if path.exists():
+            self.records = [record for record in read_log(path) if record["step"] <= keep_up_to]
+        with atomic_write(path) as file:
+            file.writelines(_line(record).encode() for record in self.records)
+        self._file = path.open("a", encoding="utf-8", buffering=1)
+
+    def write(self, record: Record) -> None:
+        """Adds one record; the line is in the file when this returns."""
+        self.records.append(record)
+        if self._file is not None:
+            self._file.write(_line(record))
+
+    def close(self) -> None:
+        """Closes the file."""
+        if self._file is not None:
+            self._file.close()
+
+
+def read_log(path: Path) -> list[Record]:
+    """The records of a log; a last line that a crash cut short is left out."""
+    records = []
+    for line in path.read_text(encoding="utf-8").splitlines():
+        try:
+            record = json.loads(line)
+        except json.JSONDecodeError:
+            continue
+        if isinstance(record, dict) and isinstance(record.get("step"), int):
+            records.append(record)
+    return records
+
+
+def _line(record: Record) -> str:
+    return json.dumps(record) + "\n"

@@ -1,0 +1,31 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Inputs that tests and benchmarks share."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+FLOAT_DTYPES = (torch.float32, torch.float64, torch.bfloat16, torch.float16)
+
+
+def wide_slice(rows: int, bits: int, dtype: torch.dtype = torch.float32, scale: float = 3.0) -> Tensor:
+    """(rows, bits) normal values that lie inside a wider tensor: neither contiguous nor aligned."""
+    return (torch.randn(rows, bits + 5) * scale).to(dtype)[:, 3 : 3 + bits]
+
+
+def layouts(rows: int, bits: int, dtype: torch.dtype = torch.float32) -> dict[str, Tensor]:
+    """The same kind of values (rows, bits) in every memory layout an op can meet."""
+    dense = (torch.randn(rows, bits) * 3).to(dtype)
+    return {
+        "dense": dense,
+        "slice": wide_slice(rows, bits, dtype),
+        "transposed": (torch.randn(bits, rows) * 3).to(dtype).T,
+        "every_other": (torch.randn(rows, 2 * bits) * 3).to(dtype)[:, ::2],
+        "expanded": (torch.randn(1, bits) * 3).to(dtype).expand(rows, bits),
+    }
+
+
+def random_codes(rows: int, bytes_per_row: int) -> Tensor:
+    """(rows, bytes_per_row) uniform packed codes."""
+    return torch.randint(0, 256, (rows, bytes_per_row), dtype=torch.uint8)
