@@ -23,6 +23,16 @@ def machines_available() -> list[str]: ...
 def machine_in_use() -> str: ...
 def force_machine(name: str) -> None: ...
 def variant_counts() -> dict[str, dict[str, int]]: ...
+def order_aware_triplet(
+    distances: NDArray[Any],
+    relation: NDArray[np.int8],
+    anchor_codes: NDArray[np.uint8],
+    item_codes: NDArray[np.uint8],
+    margin: float,
+    weighting: int = 1,
+    squared: bool = True,
+    reduction: int = 0,
+) -> tuple[NDArray[Any], NDArray[Any]]: ...
 def tanh_quantize(
     logits: NDArray[Any],
     sharpness: float = 1.0,

@@ -64,4 +64,5 @@ PYBIND11_MODULE(_C, module) {
   module.def("build_facts", &build_facts);
   module.def("cuda_driver_version", &cuda_driver_version);
   fasthash::bindings::bind_tanh_quantize(module);
+  fasthash::bindings::bind_order_aware_triplet(module);
 }

@@ -14,4 +14,7 @@ namespace fasthash::bindings {
 void register_tanh_quantize(torch::stable::detail::StableLibrary& library);
 void bind_tanh_quantize(pybind11::module_& module);
 
+void register_order_aware_triplet(torch::stable::detail::StableLibrary& library);
+void bind_order_aware_triplet(pybind11::module_& module);
+
 }  // namespace fasthash::bindings

@@ -11,11 +11,15 @@ constexpr const char* schemas[] = {
     "float amplification, float threshold, bool pack, bool count_saturation) -> (Tensor, Tensor, Tensor, Tensor)",
     "tanh_quantize_backward(Tensor? grad_codes, Tensor? grad_penalty, Tensor logits, Tensor? sharpness_tensor, "
     "float sharpness, int penalty, int amplifier, bool inverse, float amplification, float threshold) -> Tensor",
+    "order_aware_triplet(Tensor distances, Tensor relation, Tensor anchor_codes, Tensor item_codes, float margin, "
+    "int weighting, bool squared, int reduction) -> (Tensor, Tensor)",
+    "order_aware_triplet_backward(Tensor grad_loss, Tensor gradient, Tensor loss) -> Tensor",
 };
 
 void register_kernels(torch::stable::detail::StableLibrary& library) {
   using namespace fasthash::bindings;
   register_tanh_quantize(library);
+  register_order_aware_triplet(library);
 }
 
 }  // namespace

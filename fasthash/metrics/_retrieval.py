@@ -77,7 +77,7 @@ def count_by_distance(distances: Tensor, relevance: Tensor, size: int) -> Counts
     """Histograms of (q, N) distances below `size`, of all items and of the relevant ones."""
     rows = len(distances)
     offsets = torch.arange(rows, dtype=torch.int32, device=distances.device).unsqueeze(1) * size
-    keys = (distances + offsets) * 2 + relevance
+    keys = (distances + offsets).mul_(2).add_(relevance)
     table = torch.bincount(keys.flatten(), minlength=rows * size * 2).view(rows, size, 2)
     return Counts(table.sum(2), table[:, :, 1])
 
@@ -95,10 +95,10 @@ def ranked_chunks(data: Retrieval, k: int | None) -> Iterator[tuple[Tensor, Tens
         yield relevance.gather(1, order).double(), relevance.sum(1)
 
 
-def summarize(op: str, values: Tensor, has_relevant: Tensor, empty: str, per_query: bool) -> Tensor:
-    """Mean of (Q,) values, or the values; queries without relevant items are 0 in `values` until now.
+def summarize(op: str, values: Tensor, has_relevant: Tensor, empty: str, per_query: bool) -> float | Tensor:
+    """Mean of (Q,) values, or the values themselves.
 
-    With `empty="skip"` those queries are left out of the mean, and NaN among the values.
+    With `empty="skip"` queries without relevant items are left out of the mean, and NaN among the values.
     """
     if empty == "skip":
         values = values.masked_fill(~has_relevant, torch.nan)
@@ -106,4 +106,4 @@ def summarize(op: str, values: Tensor, has_relevant: Tensor, empty: str, per_que
         return values
     if empty == "skip" and not bool(has_relevant.any()):
         raise ValueError(f"{op}: database_labels must be relevant to some query where empty='skip', got none that is")
-    return values.nanmean() if empty == "skip" else values.mean()
+    return float(values.nanmean())

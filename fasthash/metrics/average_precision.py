@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from typing import Literal, overload
+
 import torch
 from torch import Tensor
 
@@ -13,6 +15,36 @@ from fasthash.metrics._retrieval import Counts
 NORMALIZERS = ("relevant", "hits", "min")
 
 _OP = "mean_average_precision"
+
+
+@overload
+def mean_average_precision(
+    query_codes: Tensor,
+    database_codes: Tensor,
+    query_labels: Tensor,
+    database_labels: Tensor,
+    *,
+    k: int | None = ...,
+    ties: str = ...,
+    normalizer: str = ...,
+    empty: str = ...,
+    per_query: Literal[False] = ...,
+) -> float: ...
+
+
+@overload
+def mean_average_precision(
+    query_codes: Tensor,
+    database_codes: Tensor,
+    query_labels: Tensor,
+    database_labels: Tensor,
+    *,
+    k: int | None = ...,
+    ties: str = ...,
+    normalizer: str = ...,
+    empty: str = ...,
+    per_query: Literal[True],
+) -> Tensor: ...
 
 
 def mean_average_precision(
@@ -26,7 +58,7 @@ def mean_average_precision(
     normalizer: str = "relevant",
     empty: str = "zero",
     per_query: bool = False,
-) -> Tensor:
+) -> float | Tensor:
     """Mean average precision (mAP) of ranking the database by Hamming distance.
 
         AP = 1/Z * sum over ranks t <= k of rel_t * (relevant items among the first t) / t
@@ -57,7 +89,7 @@ def mean_average_precision(
         per_query: return (Q,) average precisions in place of their mean, with NaN for skipped queries.
 
     Returns:
-        () float64, or (Q,) float64 with `per_query`.
+        A number, or (Q,) float64 with `per_query`.
 
     Raises:
         ValueError: codes or labels that do not fit, k outside 1..N, another word than those named, or `empty="skip"`

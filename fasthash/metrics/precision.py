@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Literal, NamedTuple, overload
 
 import torch
 from torch import Tensor
@@ -14,17 +14,43 @@ from fasthash.metrics._retrieval import Counts
 
 
 class PrecisionRecallCurve(NamedTuple):
-    """Precision and recall of everything within a radius, for each radius.
+    """Precision and recall of everything within a Hamming radius of 0, 1, ..., K bits.
 
     Attributes:
-        radius: (D,) int64 Hamming radius in bits, 0 to the code length.
-        precision: (D,) float64.
-        recall: (D,) float64, ascending.
+        precision: (K + 1,) float64.
+        recall: (K + 1,) float64, ascending.
     """
 
-    radius: Tensor
     precision: Tensor
     recall: Tensor
+
+
+@overload
+def precision_at_k(
+    query_codes: Tensor,
+    database_codes: Tensor,
+    query_labels: Tensor,
+    database_labels: Tensor,
+    k: int,
+    *,
+    ties: str = ...,
+    empty: str = ...,
+    per_query: Literal[False] = ...,
+) -> float: ...
+
+
+@overload
+def precision_at_k(
+    query_codes: Tensor,
+    database_codes: Tensor,
+    query_labels: Tensor,
+    database_labels: Tensor,
+    k: int,
+    *,
+    ties: str = ...,
+    empty: str = ...,
+    per_query: Literal[True],
+) -> Tensor: ...
 
 
 def precision_at_k(
@@ -37,7 +63,7 @@ def precision_at_k(
     ties: str = "expected",
     empty: str = "zero",
     per_query: bool = False,
-) -> Tensor:
+) -> float | Tensor:
     """Mean share of relevant items among the k nearest: `P@k = (relevant items among the first k) / k`.
 
     Args:
@@ -52,7 +78,7 @@ def precision_at_k(
         per_query: return (Q,) values in place of their mean, with NaN for skipped queries.
 
     Returns:
-        () float64, or (Q,) float64 with `per_query`.
+        A number, or (Q,) float64 with `per_query`.
 
     Raises:
         ValueError: codes or labels that do not fit, k outside 1..N, another word than those named, or `empty="skip"`
@@ -78,6 +104,32 @@ def precision_at_k(
     return _retrieval.summarize(op, torch.cat(values), torch.cat(relevant) > 0, empty, per_query)
 
 
+@overload
+def precision_within_radius(
+    query_codes: Tensor,
+    database_codes: Tensor,
+    query_labels: Tensor,
+    database_labels: Tensor,
+    radius: int = ...,
+    *,
+    empty: str = ...,
+    per_query: Literal[False] = ...,
+) -> float: ...
+
+
+@overload
+def precision_within_radius(
+    query_codes: Tensor,
+    database_codes: Tensor,
+    query_labels: Tensor,
+    database_labels: Tensor,
+    radius: int = ...,
+    *,
+    empty: str = ...,
+    per_query: Literal[True],
+) -> Tensor: ...
+
+
 def precision_within_radius(
     query_codes: Tensor,
     database_codes: Tensor,
@@ -87,7 +139,7 @@ def precision_within_radius(
     *,
     empty: str = "zero",
     per_query: bool = False,
-) -> Tensor:
+) -> float | Tensor:
     """Mean share of relevant items in the Hamming ball around a query; an empty ball counts 0.
 
     Args:
@@ -100,7 +152,7 @@ def precision_within_radius(
         per_query: return (Q,) values in place of their mean, with NaN for skipped queries.
 
     Returns:
-        () float64, or (Q,) float64 with `per_query`.
+        A number, or (Q,) float64 with `per_query`.
 
     Raises:
         ValueError: codes or labels that do not fit, radius < 0, another word than those named, or `empty="skip"` where
@@ -166,10 +218,9 @@ def precision_recall_curve(
         sums += _curve_sums(kept, bits)
     _checks.require(queries > 0, op, "database_labels", "relevant to some query where empty='skip'", "none that is")
     precision, recall, hits, retrieved, relevant = sums
-    radius = torch.arange(bits + 1, device=query_codes.device)
     if average == "micro":
-        return PrecisionRecallCurve(radius, _share(hits, retrieved), _share(hits, relevant))
-    return PrecisionRecallCurve(radius, precision / queries, recall / queries)
+        return PrecisionRecallCurve(_share(hits, retrieved), _share(hits, relevant))
+    return PrecisionRecallCurve(precision / queries, recall / queries)
 
 
 def _share(part: Tensor, whole: Tensor) -> Tensor:

@@ -4,6 +4,7 @@
 Every operator has a twin of the same name and signature in `fasthash.reference`, in pure PyTorch: its definition.
 """
 
+from fasthash.ops.order_aware_triplet import order_aware_triplet
 from fasthash.ops.tanh_quantize import tanh_quantize
 
-__all__ = ["tanh_quantize"]
+__all__ = ["order_aware_triplet", "tanh_quantize"]

@@ -36,7 +36,7 @@ def test_expectation_is_the_mean_over_all_orders(normalizer, database, cut, bits
     ]
     assert found.tolist() == pytest.approx(expected, rel=1e-9, abs=1e-12)
     mean = mean_average_precision(*case, k=k, normalizer=normalizer)
-    assert mean.item() == pytest.approx(sum(expected) / 3, rel=1e-9, abs=1e-12)
+    assert mean == pytest.approx(sum(expected) / 3, rel=1e-9, abs=1e-12)
 
 
 @pytest.mark.parametrize("normalizer", NORMALIZERS)
@@ -50,7 +50,7 @@ def test_expectation_is_the_monte_carlo_mean(normalizer, k):
         order = shuffle.sample(range(200), 200)
         ranked = naive.rank(distances, relevance, order)
         scores.append(naive.average_precision(ranked, sum(relevance), k, normalizer))
-    found = mean_average_precision(*case, k=k, normalizer=normalizer).item()
+    found = mean_average_precision(*case, k=k, normalizer=normalizer)
     assert found == pytest.approx(sum(scores) / len(scores), abs=4e-3)
 
 
@@ -74,16 +74,16 @@ def test_without_ties_it_is_sklearns():
     case = (torch.zeros(1, 5, dtype=torch.uint8), database, torch.ones(1, dtype=torch.int64), labels)
     expected = average_precision_score(labels.numpy(), -positions.numpy())
     for ties in ("expected", "index"):
-        assert mean_average_precision(*case, ties=ties).item() == pytest.approx(expected, rel=1e-12)
+        assert mean_average_precision(*case, ties=ties) == pytest.approx(expected, rel=1e-12)
 
 
 def test_equal_codes_score_the_same_in_every_order_of_the_database():
     labels = torch.tensor([1] * 10 + [0] * 30)
     codes = torch.zeros(40, 2, dtype=torch.uint8)
     query = (codes[:1], codes, torch.ones(1, dtype=torch.int64))
-    scores = [mean_average_precision(*query, order).item() for order in (labels, labels.flip(0))]
+    scores = [mean_average_precision(*query, order) for order in (labels, labels.flip(0))]
     assert scores[0] == scores[1]
-    by_index = [mean_average_precision(*query, order, ties="index").item() for order in (labels, labels.flip(0))]
+    by_index = [mean_average_precision(*query, order, ties="index") for order in (labels, labels.flip(0))]
     assert by_index == pytest.approx([1.0, sum(hit / (30 + hit) for hit in range(1, 11)) / 10])
 
 
@@ -103,14 +103,14 @@ def test_multi_hot_labels_are_relevant_where_they_share_one():
     assert mean_average_precision(*case) == mean_average_precision(*case[:2], *one_hot)
     rows = torch.tensor([[1, 1, 0]]), torch.tensor([[0, 1, 1], [0, 0, 1], [1, 0, 0]])
     codes = torch.tensor([[0]], dtype=torch.uint8), torch.tensor([[0], [1], [3]], dtype=torch.uint8)
-    assert mean_average_precision(*codes, *rows).item() == pytest.approx((1 + 2 / 3) / 2)
+    assert mean_average_precision(*codes, *rows) == pytest.approx((1 + 2 / 3) / 2)
 
 
 def test_queries_without_relevant_items():
     codes = torch.zeros(2, 1, dtype=torch.uint8), torch.zeros(4, 1, dtype=torch.uint8)
     labels = torch.tensor([1, 2]), torch.tensor([1, 1, 1, 1])
-    assert mean_average_precision(*codes, *labels).item() == 0.5
-    assert mean_average_precision(*codes, *labels, empty="skip").item() == 1.0
+    assert mean_average_precision(*codes, *labels) == 0.5
+    assert mean_average_precision(*codes, *labels, empty="skip") == 1.0
     values = mean_average_precision(*codes, *labels, empty="skip", per_query=True)
     assert values[0] == 1.0
     assert values[1].isnan()

@@ -1,0 +1,174 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "order_aware_triplet/order_aware_triplet.h"
+
+#include <pybind11/stl.h>
+
+#include <cmath>
+
+#include "bindings/numpy_door.h"
+#include "bindings/ops.h"
+#include "bindings/run.h"
+#include "bindings/torch_door.h"
+
+namespace fasthash::bindings {
+namespace {
+
+constexpr const char* op = "order_aware_triplet";
+
+// The options, in the order of the schema.
+struct Settings {
+  double margin;
+  int64_t weighting;
+  bool squared;
+  int64_t reduction;
+};
+
+Argument argument(const char* name) { return {op, name}; }
+
+void expect_dtype(const char* name, const View& view, Dtype dtype) {
+  argument(name).expect(view.dtype == dtype, std::string("a tensor of dtype ") + dtype_name(dtype),
+                        dtype_name(view.dtype));
+}
+
+void check_distances(const View& distances) {
+  const bool floating = distances.dtype == Dtype::float32 || distances.dtype == Dtype::float64 ||
+                        distances.dtype == Dtype::bfloat16 || distances.dtype == Dtype::float16;
+  argument("distances")
+      .expect(floating, "a tensor of dtype float32, float64, bfloat16, float16", dtype_name(distances.dtype));
+  argument("distances")
+      .expect(distances.rank() == 2 && distances.numel() > 0, "of shape (anchors, items) and not empty",
+              text(distances.sizes));
+  argument("distances").expect(distances.sizes[1] < int64_t(1) << 30, "of fewer than 2^30 items", distances.sizes[1]);
+}
+
+void check_relation(const View& relation, const View& distances) {
+  expect_dtype("relation", relation, Dtype::int8);
+  argument("relation")
+      .expect(relation.sizes == distances.sizes, "of shape " + text(distances.sizes) + " like distances",
+              text(relation.sizes));
+}
+
+// Packed codes (rows, bytes); the anchor codes decide how many bytes.
+void check_codes(const char* name, const View& codes, int64_t rows, const View& anchor_codes) {
+  expect_dtype(name, codes, Dtype::uint8);
+  argument(name).expect(codes.rank() == 2 && codes.sizes[1] > 0, "of shape (rows, bytes > 0)", text(codes.sizes));
+  const Shape shape{rows, anchor_codes.sizes[1]};
+  argument(name).expect(codes.sizes == shape, "of shape " + text(shape), text(codes.sizes));
+}
+
+void check_device(const char* name, const View& view, const View& distances) {
+  argument(name).expect(view.device == distances.device, "on " + text(distances.device), text(view.device));
+}
+
+void set_options(OrderAwareTriplet& args, const Settings& settings) {
+  argument("margin").expect(std::isfinite(settings.margin), "a finite number", settings.margin);
+  argument("weighting")
+      .expect(settings.weighting == 0 || settings.weighting == 1, "0 (none) or 1 (delta AP)", settings.weighting);
+  argument("reduction")
+      .expect(settings.reduction >= 0 && settings.reduction <= 2, "0 (mean), 1 (sum) or 2 (avg_nonzero)",
+              settings.reduction);
+  args.margin = settings.margin;
+  args.weighting = Weighting(settings.weighting);
+  args.squared = settings.squared;
+  args.reduction = Reduction(settings.reduction);
+}
+
+// A matrix whose rows lie in one piece, copied only where its strides ask for it; with the distance of its rows.
+template <class Door>
+typename Door::Tensor with_rows(const typename Door::Tensor& tensor, int64_t& stride) {
+  if (const auto rows = as_rows(Door::view(tensor))) {
+    stride = rows->stride;
+    return tensor;
+  }
+  stride = Door::view(tensor).sizes[1];
+  return Door::contiguous(tensor);
+}
+
+void write_loss(void* loss, Dtype dtype, double value) {
+  if (dtype == Dtype::float64)
+    *static_cast<double*>(loss) = value;
+  else
+    *static_cast<float*>(loss) = float(value);
+}
+
+void run_on_cpu(OrderAwareTriplet args, void* loss) {
+  std::vector<TripletSum> sums(args.anchors);
+  args.sums = sums.data();
+  const int64_t blocks = order_aware_triplet_blocks(args.anchors);
+  run_blocks(blocks, [&](int64_t block) { order_aware_triplet_cpu(args, block); });
+  const TripletScale scale = order_aware_triplet_scale(args);
+  run_blocks(blocks, [&](int64_t block) { order_aware_triplet_rescale_cpu(args, scale.gradient, block); });
+  write_loss(loss, args.dtype, scale.loss);
+}
+
+// Returns the loss and its gradient with respect to the distances.
+template <class Door, class Tensor = typename Door::Tensor>
+std::tuple<Tensor, Tensor> forward(const Tensor& distances, const Tensor& relation, const Tensor& anchor_codes,
+                                   const Tensor& item_codes, const Settings& settings) {
+  const View view = Door::view(distances), relation_view = Door::view(relation),
+             anchor_view = Door::view(anchor_codes), item_view = Door::view(item_codes);
+  check_distances(view);
+  check_relation(relation_view, view);
+  check_codes("anchor_codes", anchor_view, view.sizes[0], anchor_view);
+  check_codes("item_codes", item_view, view.sizes[1], anchor_view);
+  check_device("relation", relation_view, view);
+  check_device("anchor_codes", anchor_view, view);
+  check_device("item_codes", item_view, view);
+  OrderAwareTriplet args{};
+  set_options(args, settings);
+
+  const Tensor sources[] = {
+      with_rows<Door>(distances, args.distance_stride), with_rows<Door>(relation, args.relation_stride),
+      with_rows<Door>(anchor_codes, args.anchor_stride), with_rows<Door>(item_codes, args.item_stride)};
+  const Dtype wide = view.dtype == Dtype::float64 ? Dtype::float64 : Dtype::float32;
+  auto loss = Door::empty(distances, {}, wide);
+  auto gradient = Door::empty(distances, view.sizes, wide);
+  args.distances = Door::view(sources[0]).data;
+  args.relation = static_cast<const int8_t*>(Door::view(sources[1]).data);
+  args.anchor_codes = static_cast<const uint8_t*>(Door::view(sources[2]).data);
+  args.item_codes = static_cast<const uint8_t*>(Door::view(sources[3]).data);
+  args.gradient = Door::view(gradient).data;
+  args.anchors = view.sizes[0];
+  args.items = view.sizes[1];
+  args.code_bytes = anchor_view.sizes[1];
+  args.dtype = view.dtype;
+
+  void* loss_data = Door::view(loss).data;
+  if (!view.device.cuda) {
+    run_on_cpu(args, loss_data);
+  } else {
+    const Tensor room = Door::empty(distances, {order_aware_triplet_cuda_workspace(args)}, Dtype::uint8);
+    void* workspace = Door::view(room).data;
+    run_on_device(op, view.device, FH_LAUNCH(order_aware_triplet_cuda(args, loss_data, workspace, stream)));
+  }
+  return {loss, gradient};
+}
+
+using torch::stable::Tensor;
+
+std::tuple<Tensor, Tensor> torch_forward(const Tensor& distances, const Tensor& relation, const Tensor& anchor_codes,
+                                         const Tensor& item_codes, double margin, int64_t weighting, bool squared,
+                                         int64_t reduction) {
+  return forward<TorchDoor>(distances, relation, anchor_codes, item_codes, {margin, weighting, squared, reduction});
+}
+
+}  // namespace
+
+void register_order_aware_triplet(torch::stable::detail::StableLibrary& library) {
+  library.impl("order_aware_triplet", TORCH_BOX(&torch_forward));
+}
+
+void bind_order_aware_triplet(py::module_& module) {
+  module.def(
+      "order_aware_triplet",
+      [](const py::array& distances, const py::array& relation, const py::array& anchor_codes,
+         const py::array& item_codes, double margin, int64_t weighting, bool squared, int64_t reduction) {
+        return forward<NumpyDoor>(distances, relation, anchor_codes, item_codes,
+                                  {margin, weighting, squared, reduction});
+      },
+      py::arg("distances"), py::arg("relation"), py::arg("anchor_codes"), py::arg("item_codes"), py::arg("margin"),
+      py::arg("weighting") = int64_t(Weighting::delta_ap), py::arg("squared") = true,
+      py::arg("reduction") = int64_t(Reduction::mean));
+}
+
+}  // namespace fasthash::bindings

@@ -1,0 +1,73 @@
+// SPDX-License-Identifier: Apache-2.0
+// order_aware_triplet of one item and of one pair. T is float or double.
+#pragma once
+
+#include "common/dtype.h"
+#include "common/platform.h"
+#include "order_aware_triplet/order_aware_triplet.h"
+
+namespace fasthash {
+
+// Integers in the order of the distances: -0 equals +0, and every NaN is the same last value.
+FH_HD inline uint32_t distance_key(float distance) {
+  if (distance != distance) return 0xffffffffu;
+  const uint32_t bits = bits_from_float(distance + 0.0f);
+  return bits & 0x80000000u ? ~bits : bits | 0x80000000u;
+}
+
+// N+ |delta AP| of swapping two items is a difference of one number per item: of `first` where the positive stands
+// before the negative, of `second` where it stands behind.
+template <class T>
+struct Potentials {
+  T first, second;
+};
+
+// Of the item at rank r = 1 / inverse_rank, with C = `count` positives among the first r, and R = `partial`, the sum of
+// 1 / u over the ranks u <= r of positives: R - C / r and R - (C + 1) / r.
+FH_HD inline Potentials<double> item_potentials(double partial, double count, double inverse_rank) {
+  const double first = partial - count * inverse_rank;
+  return {first, first - inverse_rank};
+}
+
+template <class T>
+FH_HD inline T pair_weight(bool positive_first, Potentials<T> positive, Potentials<T> negative) {
+  return positive_first ? negative.first - positive.first : positive.second - negative.second;
+}
+
+// What an item at hand adds to the sum of the weights over all pairs: as a positive with `others` negatives of which
+// `before` stand before it, as a negative with `others` positives of which `before` stand before it.
+FH_HD inline double positive_weight_share(Potentials<double> item, double before, double others) {
+  return item.second * before - item.first * (others - before);
+}
+FH_HD inline double negative_weight_share(Potentials<double> item, double before, double others) {
+  return item.first * before - item.second * (others - before);
+}
+
+// The factor that brings the mean weight of an anchor to one.
+FH_HD inline double weight_normalizer(double weight_sum, double pairs) {
+  return weight_sum > 0 ? pairs / weight_sum : 1.0;
+}
+
+// max(0, x), where NaN stays NaN.
+template <class T>
+FH_HD inline T hinge(T x) {
+  return x <= T(0) ? T(0) : x;
+}
+
+// The derivative of weight * hinge^2 / 2, or of weight * hinge, by the positive's distance.
+template <class T>
+FH_HD inline T pair_slope(bool squared, T weight, T hinge) {
+  if (squared) return weight * hinge;
+  return hinge <= T(0) ? T(0) : weight;
+}
+
+// From the sums over a batch to its loss and gradient.
+FH_HD inline TripletScale triplet_scale(const TripletSum& batch, Reduction reduction, bool squared) {
+  double divisor = 1;
+  if (reduction == Reduction::mean) divisor = double(batch.triplets);
+  if (reduction == Reduction::avg_nonzero) divisor = double(batch.nonzero);
+  if (divisor < 1) divisor = 1;
+  return {batch.loss / divisor, (squared ? 2.0 : 1.0) / divisor};
+}
+
+}  // namespace fasthash
