@@ -11,11 +11,19 @@ constexpr const char* schemas[] = {
     "float amplification, float threshold, bool pack, bool count_saturation) -> (Tensor, Tensor, Tensor, Tensor)",
     "tanh_quantize_backward(Tensor? grad_codes, Tensor? grad_penalty, Tensor logits, Tensor? sharpness_tensor, "
     "float sharpness, int penalty, int amplifier, bool inverse, float amplification, float threshold) -> Tensor",
+    "pack_codes(Tensor codes) -> Tensor",
+    "unpack_codes(Tensor packed, int bits, ScalarType dtype) -> Tensor",
+    "hamming_distance(Tensor queries, Tensor database) -> Tensor",
+    "hamming_topk(Tensor queries, Tensor database, int k) -> (Tensor, Tensor)",
 };
 
 void register_kernels(torch::stable::detail::StableLibrary& library) {
   using namespace fasthash::bindings;
   register_tanh_quantize(library);
+  register_pack_codes(library);
+  register_unpack_codes(library);
+  register_hamming_distance(library);
+  register_hamming_topk(library);
 }
 
 }  // namespace
