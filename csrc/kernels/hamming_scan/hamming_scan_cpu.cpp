@@ -57,6 +57,24 @@ void spread_words(const uint8_t* code, int64_t width, uint64_t* words, int64_t s
   std::memcpy(words + whole * step, code + whole * 8, size_t(rest));
 }
 
+// Whole groups of codes of whole words; `fixed` is the number of words where it is known to the compiler, else 0.
+template <int fixed>
+void fill_groups(const uint8_t* codes, int64_t stride, int64_t groups, int64_t words, uint64_t* out) {
+  const int64_t count = fixed ? fixed : words;
+  for (int64_t g = 0; g < groups; ++g, codes += group_codes * stride)
+    for (int64_t w = 0; w < count; ++w, out += group_codes)
+      for (int64_t i = 0; i < group_codes; ++i) std::memcpy(out + i, codes + i * stride + w * 8, 8);
+}
+
+void fill_groups(const uint8_t* codes, int64_t stride, int64_t groups, int64_t words, uint64_t* out) {
+  switch (words) {
+    case 1: return fill_groups<1>(codes, stride, groups, words, out);
+    case 2: return fill_groups<2>(codes, stride, groups, words, out);
+    case 4: return fill_groups<4>(codes, stride, groups, words, out);
+    default: return fill_groups<0>(codes, stride, groups, words, out);
+  }
+}
+
 }  // namespace
 
 int64_t scan_below_scalar(const ScanRun& run, int32_t threshold, Hit* hits) {
@@ -90,8 +108,11 @@ CodeBlock::CodeBlock(int64_t words) : words_(words), groups_(block_codes(words) 
 const void* CodeBlock::load(const CodeRows& rows, int64_t first, int64_t count) {
   const uint8_t* code = rows.data + first * rows.stride;
   if (rows.width == 8 && rows.stride == 8 && count % tile_codes == 0) return code;
-  for (int64_t i = 0; i < count; ++i, code += rows.stride)
-    spread_words(code, rows.width, &groups_[i / group_codes * words_].lane[i % group_codes], group_codes);
+  const int64_t whole = rows.width % 8 == 0 ? count / group_codes : 0;
+  fill_groups(code, rows.stride, whole, words_, groups_.data()->lane);
+  for (int64_t i = whole * group_codes; i < count; ++i)
+    spread_words(code + i * rows.stride, rows.width, &groups_[i / group_codes * words_].lane[i % group_codes],
+                 group_codes);
   return groups_.data();
 }
 
