@@ -22,9 +22,12 @@ const Variants<ScanAll> all_variants{"hamming_scan_all",
                                       {Machine::avx2, scan_all_avx2},
                                       {Machine::avx512, scan_all_avx512},
                                       {Machine::avx512_vpopcnt, scan_all_avx512_vpopcnt}}};
+const Variants<void(const FillRun&)> fill_variants{
+    "hamming_fill_groups", {{Machine::scalar, fill_groups_scalar}, {Machine::avx2, fill_groups_avx2}}};
 #else
 const Variants<ScanBelow> below_variants{"hamming_scan_below", {{Machine::scalar, scan_below_scalar}}};
 const Variants<ScanAll> all_variants{"hamming_scan_all", {{Machine::scalar, scan_all_scalar}}};
+const Variants<void(const FillRun&)> fill_variants{"hamming_fill_groups", {{Machine::scalar, fill_groups_scalar}}};
 #endif
 
 // Distances of the 8 codes of a group.
@@ -57,25 +60,14 @@ void spread_words(const uint8_t* code, int64_t width, uint64_t* words, int64_t s
   std::memcpy(words + whole * step, code + whole * 8, size_t(rest));
 }
 
-// Whole groups of codes of whole words; `fixed` is the number of words where it is known to the compiler, else 0.
-template <int fixed>
-void fill_groups(const uint8_t* codes, int64_t stride, int64_t groups, int64_t words, uint64_t* out) {
-  const int64_t count = fixed ? fixed : words;
-  for (int64_t g = 0; g < groups; ++g, codes += group_codes * stride)
-    for (int64_t w = 0; w < count; ++w, out += group_codes)
-      for (int64_t i = 0; i < group_codes; ++i) std::memcpy(out + i, codes + i * stride + w * 8, 8);
-}
-
-void fill_groups(const uint8_t* codes, int64_t stride, int64_t groups, int64_t words, uint64_t* out) {
-  switch (words) {
-    case 1: return fill_groups<1>(codes, stride, groups, words, out);
-    case 2: return fill_groups<2>(codes, stride, groups, words, out);
-    case 4: return fill_groups<4>(codes, stride, groups, words, out);
-    default: return fill_groups<0>(codes, stride, groups, words, out);
-  }
-}
-
 }  // namespace
+
+void fill_groups_scalar(const FillRun& run) {
+  const int64_t words = words_of(run.width);
+  for (int64_t i = 0; i < run.count; ++i)
+    spread_words(run.codes + i * run.stride, run.width, run.groups + i / group_codes * words * group_codes + i % group_codes,
+                 group_codes);
+}
 
 int64_t scan_below_scalar(const ScanRun& run, int32_t threshold, Hit* hits) {
   int64_t found = 0;
@@ -108,11 +100,7 @@ CodeBlock::CodeBlock(int64_t words) : words_(words), groups_(block_codes(words) 
 const void* CodeBlock::load(const CodeRows& rows, int64_t first, int64_t count) {
   const uint8_t* code = rows.data + first * rows.stride;
   if (rows.width == 8 && rows.stride == 8 && count % tile_codes == 0) return code;
-  const int64_t whole = rows.width % 8 == 0 ? count / group_codes : 0;
-  fill_groups(code, rows.stride, whole, words_, groups_.data()->lane);
-  for (int64_t i = whole * group_codes; i < count; ++i)
-    spread_words(code + i * rows.stride, rows.width, &groups_[i / group_codes * words_].lane[i % group_codes],
-                 group_codes);
+  fill_variants.select()({code, count, rows.width, rows.stride, groups_.data()->lane});
   return groups_.data();
 }
 
