@@ -55,7 +55,7 @@ void run_on_device(const char* op, const Device& device, const std::function<int
 #if defined(FASTHASH_WITH_CUDA)
 #define FH_LAUNCH(call) [&](void* stream) -> int { return call; }
 #else
-#define FH_LAUNCH(call) [](void*) -> int { return 0; }
+#define FH_LAUNCH(call) [&]([[maybe_unused]] void* stream) -> int { return int(sizeof(call)) * 0; }
 #endif
 
 }  // namespace fasthash::bindings
