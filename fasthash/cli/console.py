@@ -3,11 +3,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Protocol
 
-import click
 import typer
 from rich.console import Console
 from rich.markup import escape
@@ -25,12 +24,12 @@ _FAILED = 2
 class CommandGroup(TyperGroup):
     """Commands whose foreseeable errors are one red line and exit code 2; ``--debug`` shows the traceback."""
 
-    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Takes ``--debug`` out of the arguments, wherever it stands."""
         ctx.obj = {"debug": "--debug" in args}
         return super().parse_args(ctx, [argument for argument in args if argument != "--debug"])
 
-    def invoke(self, ctx: click.Context) -> Any:
+    def invoke(self, ctx: Any) -> Any:
         """Runs the command."""
         try:
             return super().invoke(ctx)
@@ -49,9 +48,16 @@ def describe(error: BaseException) -> str:
     return " ".join(str(error).split()) or type(error).__name__
 
 
+class Move(Protocol):
+    """Moves a progress bar to ``done`` of ``total``, with a note behind it."""
+
+    def __call__(self, done: int, total: int, note: str = "") -> None:
+        """Shows where things stand."""
+
+
 @contextmanager
-def progress_bar(description: str, unit: str = "images") -> Iterator[Callable[[int, int], None]]:
-    """A progress bar that is moved by calling what it yields with (done, total); nothing shows before that."""
+def progress_bar(description: str, unit: str = "images") -> Iterator[Move]:
+    """A progress bar that is moved by calling what it yields; nothing shows before that."""
     with Progress(
         TextColumn("{task.description}"),
         BarColumn(),
@@ -76,4 +82,4 @@ def report_broken(broken: list[str], folder: str) -> None:
             console.print(f"[yellow]left out[/] {escape(folder)}/{escape(name)}", highlight=False)
         more = f" ({len(broken) - 20} more not shown)" if len(broken) > 20 else ""
         count = f"{len(broken)} broken image{'s' if len(broken) > 1 else ''}"
-        console.print(f"[yellow]{count} left out in all{more}[/]; on_broken = \"fail\" refuses them instead")
+        console.print(f'[yellow]{count} left out in all{more}[/]; on_broken = "fail" refuses them instead')

@@ -24,7 +24,7 @@ def search(
     images: Annotated[list[Path] | None, typer.Argument(metavar="[IMAGE]...", help="More query images.")] = None,
     query: Annotated[list[Path] | None, typer.Option(help="Query image; may be repeated.")] = None,
     codes: Annotated[Path | None, typer.Option(help="Codes file to search; RUN/codes-train.safetensors.")] = None,
-    index: Annotated[Path | None, typer.Option(help="Index file to search; ids stand for names without --codes.")] = None,
+    index: Annotated[Path | None, typer.Option(help="Index file to search; names need --codes too.")] = None,
     k: Annotated[int, typer.Option("-k", "--k", min=1, help="Nearest images to show.")] = 10,
     device: Annotated[str, typer.Option(help="cpu, cuda or auto.")] = "auto",
 ) -> None:

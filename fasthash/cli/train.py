@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-import signal
+from collections import deque
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -27,7 +27,7 @@ def train(
     model: Annotated[str | None, typer.Option(help="conv_small, resnet_small or resnet18.")] = None,
     image_size: Annotated[int | None, typer.Option(help="Side to resize images to, in pixels.")] = None,
     learning_rate: Annotated[float | None, typer.Option(help="Highest learning rate.")] = None,
-    workers: Annotated[int | None, typer.Option(help="Processes that decode images which do not fit in memory.")] = None,
+    workers: Annotated[int | None, typer.Option(help="Processes that decode images beyond memory.")] = None,
     config: Annotated[Path | None, typer.Option(help="TOML file with any settings; flags win over it.")] = None,
     settings: Annotated[
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Any other setting; may be repeated.")
@@ -52,7 +52,9 @@ def train(
         "learning_rate": learning_rate,
         "workers": workers,
     }
-    resolved = _resolve(out, config, {key: value for key, value in flags.items() if value is not None}, settings, resume)
+    resolved = _resolve(
+        out, config, {key: value for key, value in flags.items() if value is not None}, settings, resume
+    )
     with progress_bar("Reading images") as move:
         splits = read_data(resolved, move)
     for split, images in (("train", splits.train), ("test", splits.test)):
@@ -82,12 +84,11 @@ def _fit(config: TrainConfig, splits: ImageSplits, out: Path, resume: bool) -> N
     with progress_bar("Training", "steps") as move:
 
         def show(step: int, record: Record | None) -> None:
-            nonlocal note
             if record is not None:
-                note = f"epoch {record['epoch'] + 1}/{config.epochs}  loss {record['loss']:.4g}"
-            move(step, trainer.steps, note)
+                notes.append(f"epoch {record['epoch'] + 1}/{config.epochs}  loss {record['loss']:.4g}")
+            move(step, trainer.steps, notes[-1])
 
-        note = ""
+        notes = deque([""], maxlen=1)
         trainer = Trainer(config, splits.train, out, show)
         if resume:
             trainer.resume()
@@ -100,6 +101,6 @@ def _fit(config: TrainConfig, splits: ImageSplits, out: Path, resume: bool) -> N
     if stopped_by is not None:
         console.print(f"Stopped after step {trainer.step} of {trainer.steps}; saved. To go on:", highlight=False)
         console.print(f"  fasthash train --out {out} --resume", highlight=False, soft_wrap=True)
-        raise typer.Exit(128 + (stopped_by if stopped_by in (signal.SIGINT, signal.SIGTERM) else 0))
+        raise typer.Exit(128 + stopped_by)
     console.print(f"Trained {trainer.steps} steps. To measure what it learned:", highlight=False)
     console.print(f"  fasthash evaluate --run {out}", highlight=False, soft_wrap=True)

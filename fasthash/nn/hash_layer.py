@@ -102,7 +102,7 @@ class HashLayer(nn.Module):
         _checks.require_finite(self.check_finite, "HashLayer", "logits", logits)
         out = ops.tanh_quantize(
             logits,
-            self.sharpness,
+            self.sharpness.float(),  # a layer cast to half precision has cast its buffer too
             penalty=self.penalty,
             amplifier=self.amplifier,
             amplification=self.amplification,

@@ -49,7 +49,8 @@ def tanh_quantize(
     Args:
         logits: (..., K) values z, float32, float64, bfloat16 or float16, any strides, not empty. Half precisions are
             computed in float32 and rounded once.
-        sharpness: finite number > 0, or a 0-d tensor on the device of the logits. It gets no gradient.
+        sharpness: finite number > 0, or a float32 or float64 tensor of one element, on the device of the logits or the
+            CPU. It gets no gradient.
         penalty: mean over all elements of `l2` `(|h| - 1)^2`, `l1` `| |h| - 1 |`, `log_cosh` `log cosh(|h| - 1)`,
             `cubic` `| |h| - 1 |^3`; or `none`.
         amplifier: `wrong_side`, `magnitude` (every saturated element) or `none`.
@@ -72,7 +73,7 @@ def tanh_quantize(
     """
     _check_logits(logits, sharpness)
     rule = _rule(penalty, amplifier, amplification, inverse, threshold)
-    beta = sharpness.detach() if isinstance(sharpness, Tensor) else sharpness
+    beta = sharpness.detach().reshape(()) if isinstance(sharpness, Tensor) else sharpness
     codes, mean_penalty = _TanhQuantize.apply(logits, beta, rule)  # type: ignore[no-untyped-call]
     packed = pack_bits(logits.detach() >= 0) if pack else logits.new_empty(0, dtype=torch.uint8)
     saturation = logits.new_empty(0, dtype=torch.int64)
@@ -87,9 +88,13 @@ def _check_logits(logits: Tensor, sharpness: float | Tensor) -> None:
     shaped = logits.dim() >= 1 and logits.numel() > 0
     _checks.require(shaped, _OP, "logits", "of shape (..., bits) and not empty", tuple(logits.shape))
     if isinstance(sharpness, Tensor):
-        _checks.require(sharpness.dim() == 0, _OP, "sharpness", "a number or a 0-d tensor", tuple(sharpness.shape))
-        _checks.require_dtype(_OP, "sharpness", sharpness, _checks.FLOATS)
-        _checks.require_same_device(_OP, "sharpness", sharpness, logits.device)
+        shape = tuple(sharpness.shape)
+        _checks.require(sharpness.numel() == 1, _OP, "sharpness", "a number or a tensor of one element", shape)
+        _checks.require_dtype(_OP, "sharpness", sharpness, (torch.float32, torch.float64))
+        if sharpness.device.type == "cpu":
+            _checks.require_finite_number(_OP, "sharpness", sharpness.detach().item(), positive=True)
+        else:
+            _checks.require_same_device(_OP, "sharpness", sharpness, logits.device)
     else:
         _checks.require_finite_number(_OP, "sharpness", sharpness, positive=True)
 

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -195,7 +196,7 @@ class Trainer:
             raise self._failed(str(error)) from error
         total = triplet + self.config.penalty_weight * penalty
         self.optimizer.zero_grad(set_to_none=True)
-        total.backward()  # type: ignore[no-untyped-call]
+        total.backward()
         self.optimizer.step()
         self.step += 1
         if self.step % self.config.log_every != 0 and self.step != self.steps:
@@ -236,7 +237,7 @@ class Trainer:
             )
 
 
-def _as_it_is(batch: Batch) -> Batch:
+def _as_it_is(batch: Any) -> Any:
     """The set gives whole batches; nothing is left to collate."""
     return batch
 

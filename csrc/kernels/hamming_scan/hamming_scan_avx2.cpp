@@ -1,0 +1,95 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <immintrin.h>
+
+#include <cstdint>
+
+#include "hamming_scan/hamming_scan_seam.h"
+
+namespace {
+
+constexpr int batch = 2;
+
+struct Lanes {
+  __m256i low, high;
+};
+inline Lanes load(const void* p) {
+  const __m256i* at = static_cast<const __m256i*>(p);
+  return {_mm256_loadu_si256(at), _mm256_loadu_si256(at + 1)};
+}
+inline Lanes splat(uint64_t x) {
+  const __m256i v = _mm256_set1_epi64x(int64_t(x));
+  return {v, v};
+}
+inline Lanes operator^(Lanes a, Lanes b) { return {_mm256_xor_si256(a.low, b.low), _mm256_xor_si256(a.high, b.high)}; }
+// 32-bit lanes: AVX2 has no minimum of 64-bit ones, and the upper halves are zero.
+inline Lanes min(Lanes a, Lanes b) { return {_mm256_min_epu32(a.low, b.low), _mm256_min_epu32(a.high, b.high)}; }
+inline unsigned lanes_below(Lanes a, Lanes b) {
+  const __m256i low = _mm256_cmpgt_epi64(b.low, a.low), high = _mm256_cmpgt_epi64(b.high, a.high);
+  return unsigned(_mm256_movemask_pd(_mm256_castsi256_pd(low)) | _mm256_movemask_pd(_mm256_castsi256_pd(high)) << 4);
+}
+
+inline __m256i as_int32(Lanes a) {
+  const __m256i even = _mm256_setr_epi32(0, 2, 4, 6, 0, 2, 4, 6);
+  return _mm256_blend_epi32(_mm256_permutevar8x32_epi32(a.low, even), _mm256_permutevar8x32_epi32(a.high, even), 0xf0);
+}
+
+inline void put_distances(Lanes distances, int live, int32_t* out) {
+  alignas(32) int32_t lanes[8];
+  if (live == 8) return _mm256_storeu_si256(reinterpret_cast<__m256i*>(out), as_int32(distances));
+  _mm256_store_si256(reinterpret_cast<__m256i*>(lanes), as_int32(distances));
+  for (int i = 0; i < live; ++i) out[i] = lanes[i];
+}
+
+inline int64_t put_hits(Lanes distances, unsigned near, int32_t place, fasthash::Hit* hits) {
+  alignas(32) int32_t lanes[8];
+  _mm256_store_si256(reinterpret_cast<__m256i*>(lanes), as_int32(distances));
+  int64_t found = 0;
+  for (; near; near &= near - 1) {
+    const int lane = __builtin_ctz(near);
+    hits[found++] = {place + lane, lanes[lane]};
+  }
+  return found;
+}
+
+inline __m256i ones_of_bytes(__m256i x) {
+  const __m256i ones = _mm256_setr_epi8(0, 1, 1, 2, 1, 2, 2, 3, 1, 2, 2, 3, 2, 3, 3, 4,  //
+                                        0, 1, 1, 2, 1, 2, 2, 3, 1, 2, 2, 3, 2, 3, 3, 4);
+  const __m256i low = _mm256_set1_epi8(15);
+  const __m256i first = _mm256_shuffle_epi8(ones, _mm256_and_si256(x, low));
+  return _mm256_add_epi8(first, _mm256_shuffle_epi8(ones, _mm256_and_si256(_mm256_srli_epi16(x, 4), low)));
+}
+
+inline __m256i add_bytes(__m256i sum, __m256i bytes) {
+  return _mm256_add_epi64(sum, _mm256_sad_epu8(bytes, _mm256_setzero_si256()));
+}
+
+// Ones by table, half a byte at a time; a byte holds the sum of 31 words.
+class BitSum {
+ public:
+  static constexpr int64_t limit = 31;
+  void add(Lanes x) {
+    bytes_.low = _mm256_add_epi8(bytes_.low, ones_of_bytes(x.low));
+    bytes_.high = _mm256_add_epi8(bytes_.high, ones_of_bytes(x.high));
+  }
+  void flush() {
+    sum_ = {add_bytes(sum_.low, bytes_.low), add_bytes(sum_.high, bytes_.high)};
+    bytes_ = zero();
+  }
+  Lanes total() const { return sum_; }
+
+ private:
+  static Lanes zero() { return {_mm256_setzero_si256(), _mm256_setzero_si256()}; }
+  Lanes bytes_ = zero(), sum_ = zero();
+};
+
+}  // namespace
+
+// The vector type comes first.
+#include "hamming_scan/hamming_scan_vec.h"
+
+namespace fasthash {
+
+int64_t scan_below_avx2(const ScanRun& run, int32_t threshold, Hit* hits) { return scan_below(run, threshold, hits); }
+void scan_all_avx2(const ScanRun& run, int32_t* distances) { scan_all(run, distances); }
+
+}  // namespace fasthash
