@@ -116,7 +116,6 @@ def _result(settings: runner.Options, measured: list[limits.Limit], outcome: run
 
 def _write(path: Path, result: Result, files: dict[str, list[Benchmark]], options: argparse.Namespace) -> None:
     """Writes the file, keeping rows of ops that were not asked for, and the tables."""
-    path.parent.mkdir(parents=True, exist_ok=True)
     if options.only and path.exists():
         measured = {benchmark.name for benchmarks in files.values() for benchmark in benchmarks}
         result["rows"] = [row for row in results.read(path)["rows"] if row["op"] not in measured] + result["rows"]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""pytest-benchmark on the CPU over the cases of the files given: one library, or all in one process for a quick look."""
+"""pytest-benchmark on the CPU over the cases of the files given: one library, or all of them in one process."""
 
 from __future__ import annotations
 

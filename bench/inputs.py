@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Inputs that the benchmarks share, the same for every library: drawn on the CPU, then moved."""
+"""Inputs that the benchmarks share: seeded, and drawn where they are used, so the same for every library."""
 
 from __future__ import annotations
 
@@ -17,29 +17,29 @@ _ROWS_AT_ONCE = 1 << 16
 @cache
 def random_codes(rows: int, bits: int, seed: int, device: str = "cpu") -> Tensor:
     """(rows, bits / 8) uint8, uniform."""
-    generator = torch.Generator().manual_seed(seed)
-    return torch.randint(0, 256, (rows, bits // 8), dtype=torch.uint8, generator=generator).to(device)
+    generator = torch.Generator(device).manual_seed(seed)
+    return torch.randint(0, 256, (rows, bits // 8), dtype=torch.uint8, generator=generator, device=device)
 
 
 @cache
 def clustered_codes(rows: int, bits: int, seed: int, device: str = "cpu") -> Tensor:
     """(rows, bits / 8) uint8: signs of random projections of points around 1,000 Gaussian centres."""
-    shared = torch.Generator().manual_seed(99)
-    centres = torch.randn(_CLUSTERS, _FEATURES, generator=shared)
-    projection = torch.randn(_FEATURES, bits, generator=shared)
-    own = torch.Generator().manual_seed(seed)
+    shared = torch.Generator(device).manual_seed(99)
+    centres = torch.randn(_CLUSTERS, _FEATURES, generator=shared, device=device)
+    projection = torch.randn(_FEATURES, bits, generator=shared, device=device)
+    own = torch.Generator(device).manual_seed(seed)
     parts = []
     for begin in range(0, rows, _ROWS_AT_ONCE):
         count = min(_ROWS_AT_ONCE, rows - begin)
-        points = torch.randn(count, _FEATURES, generator=own) * _SPREAD
-        points += centres[torch.randint(0, _CLUSTERS, (count,), generator=own)]
+        points = torch.randn(count, _FEATURES, generator=own, device=device) * _SPREAD
+        points += centres[torch.randint(0, _CLUSTERS, (count,), generator=own, device=device)]
         parts.append(_pack(points @ projection >= 0))
-    return torch.cat(parts).to(device)
+    return torch.cat(parts)
 
 
 def _pack(bits: Tensor) -> Tensor:
     """(R, K) bool -> (R, K / 8) uint8, the first bit highest."""
-    weights = 1 << torch.arange(7, -1, -1, dtype=torch.uint8)
+    weights = 1 << torch.arange(7, -1, -1, dtype=torch.uint8, device=bits.device)
     return (bits.view(len(bits), -1, 8) * weights).sum(-1, dtype=torch.uint8)
 
 
@@ -56,4 +56,5 @@ def signs(packed: Tensor, dtype: torch.dtype) -> Tensor:
 
 def normal(*shape: int, device: str, dtype: torch.dtype = torch.float32, seed: int = 0) -> Tensor:
     """Standard normal values of a fixed seed."""
-    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed)).to(device, dtype)
+    generator = torch.Generator(device).manual_seed(seed)
+    return torch.randn(*shape, generator=generator, device=device).to(dtype)

@@ -124,22 +124,3 @@ def _scanner(native: ctypes.CDLL, words: int, codes: int, repeats: int) -> Calla
 
 def _limit(name: str, threads: int, rate: float, **what: int) -> Limit:
     return {"name": name, "threads": threads, **what, "per_second": rate}
-
-
-def rate(limits: list[Limit], row: dict[str, Any]) -> float | None:
-    """Bytes or comparisons per second that bind a row; None where nothing fitting was measured.
-
-    Of a bandwidth, the size nearest to what the row moves is taken: a small case is measured against the cache.
-    """
-    same = [limit for limit in limits if limit["name"] == row["limit"] and limit["threads"] == row["threads"]]
-    if row["limit"] == "scan":
-        return next((limit["per_second"] for limit in same if limit["bits"] == row["case"].get("bits")), None)
-    nearest = min(same, key=lambda limit: abs(limit["bytes"].bit_length() - row["bytes"].bit_length()), default=None)
-    return nearest and nearest["per_second"]
-
-
-def share(limits: list[Limit], row: dict[str, Any]) -> float | None:
-    """What part of the binding limit a row reaches, 1 being all of it."""
-    possible = rate(limits, row) if row["limit"] else None
-    done = row["work"] if row["limit"] == "scan" else row["bytes"]
-    return None if possible is None else done / row["median"] / possible

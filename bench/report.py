@@ -43,7 +43,8 @@ _LEGEND = (
     "patience. `reference` is the op's definition in plain PyTorch, `torch.compile` that definition compiled, `torch` "
     "the usual way to do it with torch's own functions. `limit` is the share of what the machine can do at best, "
     "measured in the same run: copy or read bandwidth for as many bytes, or the rate of Hamming comparisons out of the "
-    "first cache (scan)."
+    "first cache (scan). On a GPU calls are timed by events with a cold cache, and `in a row` is the time per call of "
+    "calls that follow one another."
 )
 
 
@@ -82,7 +83,7 @@ def with_section(text: str, table: str) -> str:
 
 def section(all_results: Sequence[Result]) -> str:
     """The README's part: the headline cases of every machine."""
-    measured = [result for result in all_results if not result["settings"]["quick"]]
+    measured = [result for result in all_results if result["rows"] and not result["settings"]["quick"]]
     if not measured:
         return "No benchmark results yet: `make bench` measures this machine and fills in this section.\n"
     parts = [_heading(result, "###") + _tables(result, headline=True) for result in measured]
@@ -153,7 +154,8 @@ def _op_table(op: str, rows: Sequence[Row]) -> str:
     peers = [name for name in _LIBRARIES if name in present]
     peers += sorted(present - {"fasthash", *_LIBRARIES})
     head = [op, "threads", "fasthash", *(_LIBRARIES.get(name, name) for name in peers), "rate", "limit"]
-    return _table(head, [_line(group, peers) for group in _grouped(rows)])
+    wall = any("wall" in row for row in rows)
+    return _table(head + ["in a row"] * wall, [_line(group, peers, wall) for group in _grouped(rows)])
 
 
 def _grouped(rows: Sequence[Row]) -> list[dict[str, Row]]:
@@ -164,13 +166,14 @@ def _grouped(rows: Sequence[Row]) -> list[dict[str, Row]]:
     return list(groups.values())
 
 
-def _line(group: dict[str, Row], peers: Sequence[str]) -> list[str]:
+def _line(group: dict[str, Row], peers: Sequence[str], wall: bool) -> list[str]:
     any_row = next(iter(group.values()))
     case = ", ".join(f"{name} {shown(value)}" for name, value in any_row["case"].items())
     ours = group.get("fasthash")
     cells = [case, _threads(any_row["threads"]), _time(ours["median"]) if ours else NOTHING]
     cells += [_ratio(ours, group.get(peer)) for peer in peers]
-    return [*cells, _rate(ours), _share(ours)]
+    cells += [_rate(ours), _share(ours)]
+    return cells + [_time(ours["wall"]) if ours else NOTHING] * wall
 
 
 def _ratio(ours: Row | None, peer: Row | None) -> str:
@@ -233,7 +236,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         prog="python -m bench.report", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--check", action="store_true", help="write nothing, fail where a page is stale")
-    if parser.parse_args(arguments).check:
+    parser.add_argument("--show", type=Path, metavar="FILE", help="print the tables of one result file")
+    options = parser.parse_args(arguments)
+    if options.show:
+        result = results.read(options.show)
+        print(_facts(result) + summary(result))
+        return 0
+    if options.check:
         pages = stale()
         print("\n".join(f"{path} is not what bench/results gives: run `python -m bench.report`" for path in pages))
         return 1 if pages else 0

@@ -17,12 +17,12 @@ stages      [{name, outcome, seconds, status, tail}]: what bench/gpu.sh went thr
 from __future__ import annotations
 
 import json
+import os
 from collections import defaultdict
+from collections.abc import Sequence
 from pathlib import Path
 from statistics import median
 from typing import Any
-
-from bench import limits
 
 FORMAT = "fasthash benchmark results 1"
 FOLDER = Path(__file__).resolve().parent / "results"
@@ -36,7 +36,7 @@ def key(row: Row) -> tuple[str, str, int]:
     return row["op"], json.dumps(row["case"]), row["threads"]
 
 
-def rows_of(measurements: list[Row], measured_limits: list[limits.Limit]) -> list[Row]:
+def rows_of(measurements: list[Row], measured_limits: Sequence[Row]) -> list[Row]:
     """Joins the rounds of each library and case: measurements have `median`, `iqr`, `min`, `calls`, `check`."""
     groups: dict[tuple[Any, ...], list[Row]] = defaultdict(list)
     for measurement in measurements:
@@ -45,7 +45,7 @@ def rows_of(measurements: list[Row], measured_limits: list[limits.Limit]) -> lis
     rows = []
     for group in groups.values():
         row = _joined(group)
-        row["share"] = limits.share(measured_limits, row)
+        row["share"] = share(measured_limits, row)
         row["agrees"] = _agrees(group, expected.get(key(row)))
         rows.append(row)
     return rows
@@ -75,6 +75,25 @@ def _short(value: float) -> float:
     return float(f"{value:.4g}")
 
 
+def rate(limits: Sequence[Row], row: Row) -> float | None:
+    """Bytes or comparisons per second that bind a row; None where nothing fitting was measured.
+
+    Of a bandwidth, the size nearest to what the row moves is taken: a small case is measured against the cache.
+    """
+    same = [limit for limit in limits if limit["name"] == row["limit"] and limit["threads"] == row["threads"]]
+    if row["limit"] == "scan":
+        return next((limit["per_second"] for limit in same if limit["bits"] == row["case"].get("bits")), None)
+    nearest = min(same, key=lambda limit: abs(limit["bytes"].bit_length() - row["bytes"].bit_length()), default=None)
+    return nearest and nearest["per_second"]
+
+
+def share(limits: Sequence[Row], row: Row) -> float | None:
+    """What part of the binding limit a row reaches, 1 being all of it."""
+    possible = rate(limits, row) if row["limit"] else None
+    done = row["work"] if row["limit"] == "scan" else row["bytes"]
+    return None if possible is None else done / row["median"] / possible
+
+
 def dumps(result: dict[str, Any]) -> str:
     """JSON with one row, limit or stage a line, so that a change of one number is a change of one line."""
     lists = ("limits", "rows", "missing", "stages")
@@ -91,11 +110,11 @@ def _rounded(item: dict[str, Any]) -> dict[str, Any]:
 
 
 def write(path: Path, result: dict[str, Any]) -> None:
-    """Writes a result file whole or not at all."""
-    from fasthash.files import atomic_write
-
-    with atomic_write(path) as file:
-        file.write(dumps(result).encode())
+    """Writes a result file whole or not at all; needs nothing built, so that a failed build can be reported."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary.write_text(dumps(result))
+    os.replace(temporary, path)
 
 
 def read(path: Path) -> dict[str, Any]:
