@@ -51,11 +51,11 @@ void run_blocks(int64_t count, const std::function<void(int64_t)>& block);
 void run_on_device(const char* op, const Device& device, const std::function<int(void* stream)>& launch);
 
 // The launch of one device entry, for run_on_device: FH_LAUNCH(op_cuda(args, stream)). Without CUDA kernels in the
-// build there is no such entry to link to, so the call is only looked at, and run_on_device raises before it.
+// build there is no such entry to link to, and run_on_device raises before it would be called.
 #if defined(FASTHASH_WITH_CUDA)
 #define FH_LAUNCH(call) [&](void* stream) -> int { return call; }
 #else
-#define FH_LAUNCH(call) []([[maybe_unused]] void* stream) -> int { return decltype(call)(0); }
+#define FH_LAUNCH(call) [&]([[maybe_unused]] void* stream) -> int { return int(sizeof(call)) * 0; }
 #endif
 
 }  // namespace fasthash::bindings

@@ -9,11 +9,7 @@ import torch
 from torch import Tensor
 
 from fasthash.ops import _registration
-from fasthash.types import TanhQuantizeOutput
-
-# Position = the integer that the operator's schema carries.
-PENALTIES = ("none", "l2", "l1", "log_cosh", "cubic")
-AMPLIFIERS = ("none", "magnitude", "wrong_side")
+from fasthash.types import AMPLIFIERS, PENALTIES, TanhQuantizeOutput
 
 
 def tanh_quantize(
