@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// What the machine can do at best, one thread: a read-only stream, a copy, and Hamming distances out of the first cache.
-// Compiled for the machine at hand by bench/limits.py and called through ctypes.
+// What the machine can do at best, one thread: a read-only stream, a copy, and Hamming distances out of the first
+// cache. Compiled for the machine at hand by bench/limits.py and called through ctypes.
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
@@ -57,7 +57,8 @@ uint64_t scan(const uint64_t* queries, const uint64_t* database, size_t words, s
         uint64_t sums[8] = {};
         for (size_t w = 0; w < words; ++w) {
           for (size_t lane = 0; lane < 8; ++lane) {
-            sums[lane] += uint64_t(__builtin_popcountll(database[(block * words + w) * 8 + lane] ^ queries[q * words + w]));
+            sums[lane] +=
+                uint64_t(__builtin_popcountll(database[(block * words + w) * 8 + lane] ^ queries[q * words + w]));
           }
         }
         for (uint64_t sum : sums) least = sum < least ? sum : least;

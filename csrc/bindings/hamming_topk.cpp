@@ -40,12 +40,13 @@ void topk_on_cpu(const HammingTopk& args) {
 
 template <class Door>
 void topk_on_cuda(const HammingTopk& args, const typename Door::Tensor& queries) {
-  Argument{op, "database"}.expect(args.database.count <= hamming_topk_cuda_max_codes, "of at most 2^31 - 1 codes on CUDA",
-                                  args.database.count);
+  Argument{op, "database"}.expect(args.database.count <= hamming_topk_cuda_max_codes,
+                                  "of at most 2^31 - 1 codes on CUDA", args.database.count);
   const HammingTopkPlan plan = hamming_topk_plan(args);
   const auto workspace = Door::empty(queries, {plan.workspace()}, Dtype::int32);
   const View memory = Door::view(workspace);
-  run_on_device(op, memory.device, FH_LAUNCH(hamming_topk_cuda(args, plan, static_cast<int32_t*>(memory.data), stream)));
+  run_on_device(op, memory.device,
+                FH_LAUNCH(hamming_topk_cuda(args, plan, static_cast<int32_t*>(memory.data), stream)));
 }
 
 template <class Door>

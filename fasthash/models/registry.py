@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from torch import nn
@@ -14,7 +14,7 @@ from fasthash.models.conv import conv_small
 from fasthash.models.resnet import resnet
 from fasthash.nn import HashLayer
 
-Backbone = Callable[[int, int, int], tuple[nn.Module, int]]
+Backbone = Callable[[int, tuple[int, int], int], tuple[nn.Module, int]]
 
 _BACKBONES: dict[str, tuple[Backbone, int]] = {
     "conv_small": (conv_small, 32),
@@ -33,7 +33,7 @@ def build_model(
     bits: int,
     *,
     in_channels: int = 3,
-    image_size: int = 32,
+    image_size: int | Sequence[int] = 32,
     width: int | None = None,
     **hash_options: Any,
 ) -> HashModel:
@@ -43,7 +43,8 @@ def build_model(
         name: "conv_small" (a few convolutions, for small images), "resnet_small" (three residual blocks) or "resnet18".
         bits: Code length K.
         in_channels: 3 for RGB, 1 for grey.
-        image_size: Shorter side of the images in pixels; decides the depth of "conv_small" and the stem of the others.
+        image_size: Side of the images in pixels, or (height, width); decides the depth of "conv_small" and the stem of
+            the others. "conv_small" below 16 pixels takes images of this size only.
         width: Channels of the first stage; None for the network's own (32, 32, 64).
         **hash_options: Passed on to `fasthash.nn.HashLayer`, such as ``penalty`` or ``amplification``.
 
@@ -54,9 +55,10 @@ def build_model(
         near = difflib.get_close_matches(name, _BACKBONES, 1)
         hint = f'; did you mean "{near[0]}"?' if near else ""
         raise ValueError(f'build_model: name must be one of {", ".join(_BACKBONES)}, got "{name}"{hint}')
-    for argument, value in (("in_channels", in_channels), ("image_size", image_size), ("width", width)):
+    height, wide = (image_size, image_size) if isinstance(image_size, int) else image_size
+    for argument, value in (("in_channels", in_channels), ("image_size", min(height, wide)), ("width", width)):
         if value is not None and value < 1:
             raise ValueError(f"build_model: {argument} must be at least 1, got {value}")
     builder, own_width = _BACKBONES[name]
-    backbone, features = builder(in_channels, image_size, own_width if width is None else width)
+    backbone, features = builder(in_channels, (height, wide), own_width if width is None else width)
     return HashModel(backbone, HashLayer(features, bits, **hash_options), in_channels)

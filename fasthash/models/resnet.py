@@ -37,16 +37,16 @@ class ResidualBlock(nn.Module):
         return torch.relu(self.residual(images) + self.shortcut(images))
 
 
-def resnet(in_channels: int, image_size: int, width: int, blocks: Sequence[int]) -> tuple[nn.Module, int]:
+def resnet(in_channels: int, image_size: tuple[int, int], width: int, blocks: Sequence[int]) -> tuple[nn.Module, int]:
     """A residual network: a stem, then stages of ``blocks[i]`` blocks with ``width * 2**i`` channels, then the mean.
 
-    Images up to 64 pixels get a 3 x 3 stem that keeps their size; larger ones the 7 x 7 stem with pooling, which
-    quarters it.
+    Images of up to 64 pixels (shorter side) get a 3 x 3 stem that keeps their size; larger ones the 7 x 7 stem with
+    pooling, which quarters it.
 
     Returns:
         The backbone, (B, C, H, W) to (B, F), and F.
     """
-    if image_size <= 64:
+    if min(image_size) <= 64:
         stem = [nn.Conv2d(in_channels, width, 3, 1, 1, bias=False), nn.BatchNorm2d(width), nn.ReLU(inplace=True)]
     else:
         stem = [

@@ -16,7 +16,7 @@ def pack_codes(codes: Tensor) -> Tensor:
 
     Args:
         codes: (..., K) tensor with K > 0, any strides; rows may be absent. A number `x` becomes the bit `x >= 0`, so 0
-            and -0.0 give 1; a bool stays itself. float16, bfloat16, float32, float64, int8, int16, int32, int64 or bool.
+            and -0.0 give 1; a bool stays itself. Any floating dtype, int8, int16, int32, int64 or bool.
 
     Returns:
         (..., ceil(K / 8)) uint8 with spare bits zero. It has no gradient.

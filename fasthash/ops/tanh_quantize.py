@@ -59,7 +59,7 @@ def tanh_quantize(
         ValueError: an argument is not as described; the text names it, what was expected and what came.
         RuntimeError: on double backward: the amplifier's rule is not the derivative of anything.
 
-    Numerics: NaN logits give NaN codes, penalty and gradients. Against float64, float32 codes differ by at most 4 ulp on
+    Numerics: NaN logits give NaN codes, penalty and gradients. float32 codes differ from exact ones by at most 4 ulp on
     every machine variant; sums do not depend on the number of threads.
 
     Source: the amplifier stands in Zhao et al., "Rescuing Deep Hashing from Dead Bits Problem", IJCAI 2021

@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from fasthash.models import model_names
+
 if sys.version_info >= (3, 11):
     import tomllib
 else:  # pragma: no cover
@@ -182,6 +184,7 @@ def differences(old: TrainConfig, new: TrainConfig) -> list[str]:
 _FREE = {"data", "device", "workers", "cache_mb", "checkpoint_every", "log_every", "on_broken"}
 
 _CHOICES = {
+    "model": tuple(model_names()),
     "on_broken": ("skip", "fail"),
     "device": ("auto", "cpu", "cuda"),
     "optimizer": ("adamw", "sgd"),

@@ -12,8 +12,8 @@
 namespace fasthash {
 
 struct HammingTopk {
-  CodeRows queries;    // (Q, W)
-  CodeRows database;   // (N, W)
+  CodeRows queries;   // (Q, W)
+  CodeRows database;  // (N, W)
   int64_t k;
   int32_t* distances;  // (Q, k)
   int64_t* ids;        // (Q, k)

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// How the search on a device is cut up. Plain arithmetic, also for builds without CUDA; the result does not depend on it.
+// How the search on a device is cut up. Plain arithmetic, also for builds without CUDA; the result does not depend on
+// it.
 #pragma once
 
 #include <algorithm>

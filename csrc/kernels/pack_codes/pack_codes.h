@@ -13,7 +13,7 @@ struct PackCodes {
   const void* codes;  // (R, K), rows `row_stride` elements apart
   uint8_t* packed;    // (R, ceil(K / 8))
   int64_t rows, bits, row_stride;
-  Dtype dtype;        // any but uint8
+  Dtype dtype;  // any but uint8
 };
 
 // In place of the index of a NaN where there is none.

@@ -12,7 +12,7 @@ struct UnpackCodes {
   const uint8_t* packed;  // (R, ceil(K / 8)), rows `row_stride` bytes apart
   void* codes;            // (R, K)
   int64_t rows, bits, row_stride;
-  Dtype dtype;            // a floating dtype, int8 or boolean
+  Dtype dtype;  // a floating dtype, int8 or boolean
 };
 
 // Blocks of rows on the CPU, independent of each other.
