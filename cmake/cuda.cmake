@@ -66,8 +66,9 @@ message(STATUS "fasthash: CUDA ${CMAKE_CUDA_COMPILER_VERSION} kernels for ${FAST
 
 function(fasthash_cuda_options target)
   set_target_properties(${target} PROPERTIES CUDA_STANDARD 17 CUDA_STANDARD_REQUIRED ON)
-  target_compile_options(${target} PRIVATE ${FASTHASH_GENCODE} -lineinfo)
+  set(options ${FASTHASH_GENCODE} -lineinfo)
   if(FASTHASH_WERROR)
-    target_compile_options(${target} PRIVATE "SHELL:-Werror all-warnings" "SHELL:-Xcompiler -Wall,-Wextra")
+    list(APPEND options -Werror=all-warnings -Xcompiler=-Wall,-Wextra)
   endif()
+  target_compile_options(${target} PRIVATE "$<$<COMPILE_LANGUAGE:CUDA>:${options}>")
 endfunction()

@@ -8,7 +8,7 @@ what `fasthash.ops` gives on the CPU. Enumerations are integers, in the order of
 from typing import Any, TypedDict
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike, NDArray
 
 class BuildFacts(TypedDict):
     compiler: str
@@ -52,3 +52,9 @@ def tanh_quantize_backward(
     amplification: float = 10.0,
     threshold: float = 0.99,
 ) -> NDArray[Any]: ...
+def pack_codes(codes: NDArray[Any]) -> NDArray[np.uint8]: ...
+def unpack_codes(packed: NDArray[np.uint8], bits: int, dtype: DTypeLike = "float32") -> NDArray[Any]: ...
+def hamming_distance(queries: NDArray[np.uint8], database: NDArray[np.uint8]) -> NDArray[np.int32]: ...
+def hamming_topk(
+    queries: NDArray[np.uint8], database: NDArray[np.uint8], k: int
+) -> tuple[NDArray[np.int32], NDArray[np.int64]]: ...

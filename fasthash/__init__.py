@@ -2,10 +2,27 @@
 """fasthash: train, pack, search and measure binary hash codes in PyTorch.
 
 `fasthash.ops` holds the kernels (also at the top level), `fasthash.reference` their definitions in pure PyTorch.
+Layers, losses, models, search and metrics are `fasthash.nn`, `.losses`, `.models`, `.index` and `.metrics`.
 """
 
 from fasthash._build_info import build_info
 from fasthash._version import __version__
-from fasthash.ops import tanh_quantize
+from fasthash.ops import (
+    hamming_distance,
+    hamming_topk,
+    order_aware_triplet,
+    pack_codes,
+    tanh_quantize,
+    unpack_codes,
+)
 
-__all__ = ["__version__", "build_info", "tanh_quantize"]
+__all__ = [
+    "__version__",
+    "build_info",
+    "hamming_distance",
+    "hamming_topk",
+    "order_aware_triplet",
+    "pack_codes",
+    "tanh_quantize",
+    "unpack_codes",
+]

@@ -29,3 +29,19 @@ def layouts(rows: int, bits: int, dtype: torch.dtype = torch.float32) -> dict[st
 def random_codes(rows: int, bytes_per_row: int) -> Tensor:
     """(rows, bytes_per_row) uniform packed codes."""
     return torch.randint(0, 256, (rows, bytes_per_row), dtype=torch.uint8)
+
+
+def triplet_case(
+    anchors: int, items: int, bits: int = 6, *, levels: int | None = 64, dtype: torch.dtype = torch.float32
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Distances, relation, anchor and item codes for order_aware_triplet, with ties in Hamming distance and distance.
+
+    Distances are `levels` multiples of 1/8, so that hinges are exact and none changes sides by rounding; without
+    levels they are uniform in [0, 8).
+    """
+    distances = torch.rand(anchors, items) * 8 if levels is None else torch.randint(levels, (anchors, items)) / 8
+    relation = torch.randint(-2, 3, (anchors, items)).clamp(-1, 2).to(torch.int8)
+    width = (bits + 7) // 8
+    mask = torch.full((width,), 255, dtype=torch.uint8)
+    mask[-1] = (0xFF << (8 * width - bits)) & 0xFF
+    return distances.to(dtype), relation, random_codes(anchors, width) & mask, random_codes(items, width) & mask

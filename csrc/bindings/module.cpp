@@ -65,4 +65,8 @@ PYBIND11_MODULE(_C, module) {
   module.def("cuda_driver_version", &cuda_driver_version);
   fasthash::bindings::bind_tanh_quantize(module);
   fasthash::bindings::bind_order_aware_triplet(module);
+  fasthash::bindings::bind_pack_codes(module);
+  fasthash::bindings::bind_unpack_codes(module);
+  fasthash::bindings::bind_hamming_distance(module);
+  fasthash::bindings::bind_hamming_topk(module);
 }

@@ -17,4 +17,16 @@ void bind_tanh_quantize(pybind11::module_& module);
 void register_order_aware_triplet(torch::stable::detail::StableLibrary& library);
 void bind_order_aware_triplet(pybind11::module_& module);
 
+void register_pack_codes(torch::stable::detail::StableLibrary& library);
+void bind_pack_codes(pybind11::module_& module);
+
+void register_unpack_codes(torch::stable::detail::StableLibrary& library);
+void bind_unpack_codes(pybind11::module_& module);
+
+void register_hamming_distance(torch::stable::detail::StableLibrary& library);
+void bind_hamming_distance(pybind11::module_& module);
+
+void register_hamming_topk(torch::stable::detail::StableLibrary& library);
+void bind_hamming_topk(pybind11::module_& module);
+
 }  // namespace fasthash::bindings

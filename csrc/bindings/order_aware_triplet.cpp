@@ -5,6 +5,7 @@
 
 #include <cmath>
 
+#include "bindings/codes.h"
 #include "bindings/numpy_door.h"
 #include "bindings/ops.h"
 #include "bindings/run.h"
@@ -25,11 +26,6 @@ struct Settings {
 
 Argument argument(const char* name) { return {op, name}; }
 
-void expect_dtype(const char* name, const View& view, Dtype dtype) {
-  argument(name).expect(view.dtype == dtype, std::string("a tensor of dtype ") + dtype_name(dtype),
-                        dtype_name(view.dtype));
-}
-
 void check_distances(const View& distances) {
   const bool floating = distances.dtype == Dtype::float32 || distances.dtype == Dtype::float64 ||
                         distances.dtype == Dtype::bfloat16 || distances.dtype == Dtype::float16;
@@ -42,7 +38,7 @@ void check_distances(const View& distances) {
 }
 
 void check_relation(const View& relation, const View& distances) {
-  expect_dtype("relation", relation, Dtype::int8);
+  argument("relation").expect(relation.dtype == Dtype::int8, "a tensor of dtype int8", dtype_name(relation.dtype));
   argument("relation")
       .expect(relation.sizes == distances.sizes, "of shape " + text(distances.sizes) + " like distances",
               text(relation.sizes));
@@ -50,8 +46,7 @@ void check_relation(const View& relation, const View& distances) {
 
 // Packed codes (rows, bytes); the anchor codes decide how many bytes.
 void check_codes(const char* name, const View& codes, int64_t rows, const View& anchor_codes) {
-  expect_dtype(name, codes, Dtype::uint8);
-  argument(name).expect(codes.rank() == 2 && codes.sizes[1] > 0, "of shape (rows, bytes > 0)", text(codes.sizes));
+  check_packed(argument(name), codes);
   const Shape shape{rows, anchor_codes.sizes[1]};
   argument(name).expect(codes.sizes == shape, "of shape " + text(shape), text(codes.sizes));
 }
@@ -71,17 +66,6 @@ void set_options(OrderAwareTriplet& args, const Settings& settings) {
   args.weighting = Weighting(settings.weighting);
   args.squared = settings.squared;
   args.reduction = Reduction(settings.reduction);
-}
-
-// A matrix whose rows lie in one piece, copied only where its strides ask for it; with the distance of its rows.
-template <class Door>
-typename Door::Tensor with_rows(const typename Door::Tensor& tensor, int64_t& stride) {
-  if (const auto rows = as_rows(Door::view(tensor))) {
-    stride = rows->stride;
-    return tensor;
-  }
-  stride = Door::view(tensor).sizes[1];
-  return Door::contiguous(tensor);
 }
 
 void write_loss(void* loss, Dtype dtype, double value) {
@@ -105,8 +89,8 @@ void run_on_cpu(OrderAwareTriplet args, void* loss) {
 template <class Door, class Tensor = typename Door::Tensor>
 std::tuple<Tensor, Tensor> forward(const Tensor& distances, const Tensor& relation, const Tensor& anchor_codes,
                                    const Tensor& item_codes, const Settings& settings) {
-  const View view = Door::view(distances), relation_view = Door::view(relation),
-             anchor_view = Door::view(anchor_codes), item_view = Door::view(item_codes);
+  const View view = Door::view(distances), relation_view = Door::view(relation), anchor_view = Door::view(anchor_codes),
+             item_view = Door::view(item_codes);
   check_distances(view);
   check_relation(relation_view, view);
   check_codes("anchor_codes", anchor_view, view.sizes[0], anchor_view);
@@ -117,20 +101,19 @@ std::tuple<Tensor, Tensor> forward(const Tensor& distances, const Tensor& relati
   OrderAwareTriplet args{};
   set_options(args, settings);
 
-  const Tensor sources[] = {
-      with_rows<Door>(distances, args.distance_stride), with_rows<Door>(relation, args.relation_stride),
-      with_rows<Door>(anchor_codes, args.anchor_stride), with_rows<Door>(item_codes, args.item_stride)};
+  const RowsOf<Door> distance_rows(distances), relation_rows(relation), anchors(anchor_codes), items(item_codes);
   const Dtype wide = view.dtype == Dtype::float64 ? Dtype::float64 : Dtype::float32;
   auto loss = Door::empty(distances, {}, wide);
   auto gradient = Door::empty(distances, view.sizes, wide);
-  args.distances = Door::view(sources[0]).data;
-  args.relation = static_cast<const int8_t*>(Door::view(sources[1]).data);
-  args.anchor_codes = static_cast<const uint8_t*>(Door::view(sources[2]).data);
-  args.item_codes = static_cast<const uint8_t*>(Door::view(sources[3]).data);
+  args.distances = distance_rows.data();
+  args.relation = static_cast<const int8_t*>(relation_rows.data());
+  args.anchor_codes = anchors.codes();
+  args.item_codes = items.codes();
   args.gradient = Door::view(gradient).data;
   args.anchors = view.sizes[0];
   args.items = view.sizes[1];
-  args.code_bytes = anchor_view.sizes[1];
+  args.distance_stride = distance_rows.rows.stride;
+  args.relation_stride = relation_rows.rows.stride;
   args.dtype = view.dtype;
 
   void* loss_data = Door::view(loss).data;

@@ -14,12 +14,20 @@ constexpr const char* schemas[] = {
     "order_aware_triplet(Tensor distances, Tensor relation, Tensor anchor_codes, Tensor item_codes, float margin, "
     "int weighting, bool squared, int reduction) -> (Tensor, Tensor)",
     "order_aware_triplet_backward(Tensor grad_loss, Tensor gradient, Tensor loss) -> Tensor",
+    "pack_codes(Tensor codes) -> Tensor",
+    "unpack_codes(Tensor packed, int bits, ScalarType dtype) -> Tensor",
+    "hamming_distance(Tensor queries, Tensor database) -> Tensor",
+    "hamming_topk(Tensor queries, Tensor database, int k) -> (Tensor, Tensor)",
 };
 
 void register_kernels(torch::stable::detail::StableLibrary& library) {
   using namespace fasthash::bindings;
   register_tanh_quantize(library);
   register_order_aware_triplet(library);
+  register_pack_codes(library);
+  register_unpack_codes(library);
+  register_hamming_distance(library);
+  register_hamming_topk(library);
 }
 
 }  // namespace

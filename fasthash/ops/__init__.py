@@ -4,7 +4,18 @@
 Every operator has a twin of the same name and signature in `fasthash.reference`, in pure PyTorch: its definition.
 """
 
+from fasthash.ops.hamming_distance import hamming_distance
+from fasthash.ops.hamming_topk import hamming_topk
 from fasthash.ops.order_aware_triplet import order_aware_triplet
+from fasthash.ops.pack_codes import pack_codes
 from fasthash.ops.tanh_quantize import tanh_quantize
+from fasthash.ops.unpack_codes import unpack_codes
 
-__all__ = ["order_aware_triplet", "tanh_quantize"]
+__all__ = [
+    "hamming_distance",
+    "hamming_topk",
+    "order_aware_triplet",
+    "pack_codes",
+    "tanh_quantize",
+    "unpack_codes",
+]

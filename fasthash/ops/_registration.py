@@ -10,6 +10,8 @@ import torch
 
 import fasthash._library  # noqa: F401  (registers the schemas and kernels)
 
+_implementations = torch.library.Library("fasthash", "IMPL")
+
 
 def index(op: str, argument: str, value: str, choices: Sequence[str]) -> int:
     """The integer by which a schema carries one of `choices`."""
@@ -28,3 +30,8 @@ def refuse_double_backward(backward_op: str) -> None:
         )
 
     torch.library.register_autograd(f"fasthash::{backward_op}", refuse)
+
+
+def not_differentiable(op: str) -> None:
+    """Declares that no output of an operator has a gradient: autograd passes it by, at no cost."""
+    _implementations.impl(op, torch.library.fallthrough_kernel, "Autograd")

@@ -9,11 +9,7 @@ import torch
 from torch import Tensor
 
 from fasthash.ops import _registration
-from fasthash.types import TanhQuantizeOutput
-
-# Position = the integer that the operator's schema carries.
-PENALTIES = ("none", "l2", "l1", "log_cosh", "cubic")
-AMPLIFIERS = ("none", "magnitude", "wrong_side")
+from fasthash.types import AMPLIFIERS, PENALTIES, TanhQuantizeOutput
 
 
 def tanh_quantize(
@@ -63,7 +59,7 @@ def tanh_quantize(
         ValueError: an argument is not as described; the text names it, what was expected and what came.
         RuntimeError: on double backward: the amplifier's rule is not the derivative of anything.
 
-    Numerics: NaN logits give NaN codes, penalty and gradients. Against float64, float32 codes differ by at most 4 ulp on
+    Numerics: NaN logits give NaN codes, penalty and gradients. float32 codes differ from exact ones by at most 4 ulp on
     every machine variant; sums do not depend on the number of threads.
 
     Source: the amplifier stands in Zhao et al., "Rescuing Deep Hashing from Dead Bits Problem", IJCAI 2021

@@ -137,10 +137,10 @@ def _weights(
     in_order = inverse.gather(1, p).unsqueeze(2) < inverse.gather(1, n).unsqueeze(1)
     when_in_order = first.gather(1, n).unsqueeze(1) - first.gather(1, p).unsqueeze(2)
     when_not = second.gather(1, p).unsqueeze(2) - second.gather(1, n).unsqueeze(1)
-    omega = torch.where(in_order, when_in_order, when_not).masked_fill(~valid, 0.0)
+    omega = torch.where(in_order, when_in_order, when_not).masked_fill_(~valid, 0.0)
     triplets = valid.sum((1, 2)).clamp(min=1)
     mean = omega.sum((1, 2)) / triplets
-    return omega / torch.where(mean > 0, mean, torch.ones_like(mean)).view(-1, 1, 1)
+    return omega.div_(torch.where(mean > 0, mean, torch.ones_like(mean)).view(-1, 1, 1))
 
 
 def _divisor(reduction: str, valid: Tensor, hinge: Tensor) -> Tensor | int:

@@ -5,7 +5,8 @@
 //
 //   exe --list         names, one a line        exe --run NAME...  those tests        exe  all of them
 //
-// A failed check is printed with its values and the test goes on; the exit status is 1 when any check failed.
+// A failed check is printed with its values (the first twenty are) and the test goes on; the exit status is 1 when any
+// check failed.
 #pragma once
 
 #include <cmath>
@@ -32,19 +33,18 @@ inline std::vector<Test>& tests() {
 inline int failures = 0;
 inline std::string context;  // under what circumstances the checks run; printed with each that fails
 
-struct Registration {
-  Registration(const char* name, void (*body)()) { tests().push_back({name, body}); }
-};
+inline int add(const char* name, void (*body)()) {
+  tests().push_back({name, body});
+  return 0;
+}
 
 // Characters print as the numbers they are, floats with all their digits.
 template <class T>
 std::string show(const T& value) {
   std::ostringstream out;
   out.precision(17);
-  if constexpr (std::is_enum_v<T>) {
+  if constexpr (std::is_enum_v<T> || (std::is_arithmetic_v<T> && sizeof(T) == 1)) {
     out << static_cast<long long>(value);
-  } else if constexpr (std::is_arithmetic_v<T> && sizeof(T) == 1) {
-    out << static_cast<int>(value);
   } else {
     out << value;
   }
@@ -59,7 +59,7 @@ std::string show(const std::vector<T>& values) {
 }
 
 inline void fail(const char* file, int line, const std::string& text) {
-  ++failures;
+  if (++failures > 20) return;
   std::printf("%s:%d: %s%s%s\n", file, line, text.c_str(), context.empty() ? "" : ", with ", context.c_str());
 }
 
@@ -67,17 +67,11 @@ inline void check(bool holds, const char* expression, const char* file, int line
   if (!holds) fail(file, line, std::string("CHECK(") + expression + ") does not hold");
 }
 
-template <class T>
-constexpr bool negative([[maybe_unused]] T x) {
-  if constexpr (std::is_signed_v<T>) return x < T(0);
-  return false;
-}
-
-// Integers of different types are equal when they are the same number.
+// Integers of different types are equal when they are the same number; a long double holds each of them.
 template <class A, class B>
 bool equal(const A& a, const B& b) {
   if constexpr (std::is_integral_v<A> && std::is_integral_v<B>) {
-    return a == static_cast<A>(b) && static_cast<B>(a) == b && negative(a) == negative(b);
+    return static_cast<long double>(a) == static_cast<long double>(b);
   } else {
     return a == b;
   }
@@ -89,9 +83,8 @@ void check_equal(const A& a, const B& b, const char* expression, const char* fil
 }
 
 inline void check_near(double a, double b, double tolerance, const char* expression, const char* file, int line) {
-  const bool same = a == b || (std::isnan(a) && std::isnan(b)) || std::fabs(a - b) <= tolerance;
-  if (!same)
-    fail(file, line, std::string(expression) + ": " + show(a) + " is not within " + show(tolerance) + " of " + show(b));
+  if (a == b || (std::isnan(a) && std::isnan(b)) || std::fabs(a - b) <= tolerance) return;
+  fail(file, line, std::string(expression) + ": " + show(a) + " is not within " + show(tolerance) + " of " + show(b));
 }
 
 template <class F>
@@ -141,9 +134,9 @@ inline int main(int argc, char** argv) {
 
 }  // namespace fasthash::check
 
-#define TEST(name)                                                                \
-  static void test_##name();                                                      \
-  static const fasthash::check::Registration register_##name(#name, test_##name); \
+#define TEST(name)                                                                                \
+  static void test_##name();                                                                      \
+  [[maybe_unused]] static const int registered_##name = fasthash::check::add(#name, test_##name); \
   static void test_##name()
 #define CHECK(condition) fasthash::check::check(static_cast<bool>(condition), #condition, __FILE__, __LINE__)
 #define CHECK_EQ(a, b) fasthash::check::check_equal(a, b, #a " == " #b, __FILE__, __LINE__)

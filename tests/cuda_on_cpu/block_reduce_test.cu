@@ -23,8 +23,8 @@ __global__ void reduce_kernel(const T* __restrict__ values, Results<T>* results)
   const T value = values[i];
   const T sum = block_reduce_sum(value, scratch);
   const T least = block_reduce(value, Min{}, value, scratch);
-  const T greatest = block_reduce(value, Max{}, value, scratch);
   const Scan<T> scan = block_exclusive_scan(value, scratch);
+  const T greatest = block_reduce(value, Max{}, value, scratch);
   results[i] = {sum, least, greatest, scan.before, scan.total, warp_inclusive_scan(value)};
 }
 

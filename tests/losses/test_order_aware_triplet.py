@@ -102,7 +102,9 @@ def test_compiles_to_one_graph_for_all_batch_sizes():
     compiled = torch.compile(lambda e, y: loss(e, y), fullgraph=True, dynamic=True, backend=counter)
     for rows in (16, 9, 33):
         embeddings, labels = batch(rows)
-        torch.testing.assert_close(compiled(embeddings, labels), loss(embeddings, labels))
+        values = compiled(embeddings, labels), loss(embeddings, labels)
+        torch.testing.assert_close(*values)
+        torch.testing.assert_close(*(torch.autograd.grad(value, embeddings)[0] for value in values))
         counts.append(counter.frame_count)
     assert len(set(counts)) == 1, f"compiled anew: {counts}"
 

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fasthash import _C, ops, reference
-from fasthash.ops.tanh_quantize import AMPLIFIERS, PENALTIES
+from fasthash.types import AMPLIFIERS, PENALTIES
 from tests.cases import FLOAT_DTYPES, layouts, wide_slice
 from tests.kernels import Kernels
 

@@ -7,6 +7,7 @@
 #include <cstdint>
 
 #include "common/dtype.h"
+#include "hamming_scan/hamming_scan.h"
 
 namespace fasthash {
 
@@ -21,14 +22,13 @@ struct TripletSum {
 };
 
 struct OrderAwareTriplet {
-  const void* distances;        // (A, M), rows `distance_stride` elements apart
-  const int8_t* relation;       // (A, M), rows `relation_stride` apart: > 0 positive, < 0 negative, 0 left out
-  const uint8_t* anchor_codes;  // (A, W), rows `anchor_stride` apart
-  const uint8_t* item_codes;    // (M, W), rows `item_stride` apart
-  void* gradient;               // (A, M), contiguous: float64 for float64 distances, else float32
-  TripletSum* sums;             // (A), on the CPU
-  int64_t anchors, items, code_bytes;
-  int64_t distance_stride, relation_stride, anchor_stride, item_stride;
+  const void* distances;   // (A, M), rows `distance_stride` elements apart
+  const int8_t* relation;  // (A, M), rows `relation_stride` apart: > 0 positive, < 0 negative, 0 left out
+  CodeRows anchor_codes;   // (A, W)
+  CodeRows item_codes;     // (M, W)
+  void* gradient;          // (A, M), contiguous: float64 for float64 distances, else float32
+  TripletSum* sums;        // (A), on the CPU
+  int64_t anchors, items, distance_stride, relation_stride;
   Dtype dtype;  // of the distances
   double margin;
   Weighting weighting;
@@ -48,8 +48,8 @@ void order_aware_triplet_cpu(const OrderAwareTriplet& args, int64_t block);
 TripletScale order_aware_triplet_scale(const OrderAwareTriplet& args);
 void order_aware_triplet_rescale_cpu(const OrderAwareTriplet& args, double scale, int64_t block);
 
-// Enqueues on `stream` (a cudaStream_t); returns a cudaError_t. `loss` receives the reduced loss, as float64 for float64
-// distances, else float32; `workspace` holds order_aware_triplet_cuda_workspace(args) bytes, aligned to 16.
+// Enqueues on `stream` (a cudaStream_t); returns a cudaError_t. `loss` receives the reduced loss, as float64 for
+// float64 distances, else float32; `workspace` holds order_aware_triplet_cuda_workspace(args) bytes, aligned to 16.
 int order_aware_triplet_cuda(const OrderAwareTriplet& args, void* loss, void* workspace, void* stream);
 
 // The lists of one anchor: per item a sort key or a partial sum, three numbers in the computing type, two integers.

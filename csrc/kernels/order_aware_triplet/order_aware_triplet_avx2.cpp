@@ -1,13 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "common/vec_avx2.h"
 // The vector type comes first.
-#include "order_aware_triplet/order_aware_triplet_hamming.h"
 #include "order_aware_triplet/order_aware_triplet_vec.h"
 
 namespace fasthash {
 
 TripletTileSum triplet_tile_avx2(const TripletTile<float>& tile) { return triplet_tile(tile); }
-
-void triplet_hamming_avx2(const HammingRow& row) { hamming_row(row); }
 
 }  // namespace fasthash

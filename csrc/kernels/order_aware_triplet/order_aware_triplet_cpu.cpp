@@ -5,7 +5,6 @@
 #include "common/dispatch.h"
 #include "common/machine.h"
 #include "order_aware_triplet/order_aware_triplet.h"
-#include "order_aware_triplet/order_aware_triplet_hamming.h"
 #include "order_aware_triplet/order_aware_triplet_math.h"
 #include "order_aware_triplet/order_aware_triplet_seam.h"
 #include "order_aware_triplet/rank_order.h"
@@ -18,13 +17,9 @@ const Variants<TripletTileSum(const TripletTile<float>&)> tile_variants{"order_a
                                                                         {{Machine::scalar, triplet_tile_scalar},
                                                                          {Machine::avx2, triplet_tile_avx2},
                                                                          {Machine::avx512, triplet_tile_avx512}}};
-const Variants<void(const HammingRow&)> hamming_variants{
-    "order_aware_triplet_hamming", {{Machine::scalar, triplet_hamming_scalar}, {Machine::avx2, triplet_hamming_avx2}}};
 #else
 const Variants<TripletTileSum(const TripletTile<float>&)> tile_variants{"order_aware_triplet",
                                                                         {{Machine::scalar, triplet_tile_scalar}}};
-const Variants<void(const HammingRow&)> hamming_variants{"order_aware_triplet_hamming",
-                                                         {{Machine::scalar, triplet_hamming_scalar}}};
 #endif
 
 // Float sums of a tile stay those of a few hundred terms; larger lists are added up in double. The arrays of a tile's
@@ -96,8 +91,7 @@ class AnchorLoss {
  public:
   explicit AnchorLoss(const OrderAwareTriplet& args)
       : args_(args),
-        order_(args.items, args.code_bytes),
-        hamming_(args.items),
+        order_(args.items, args.item_codes.width),
         positives_(args.items),
         negatives_(args.items),
         partial_(args.items + triplet_padding),
@@ -105,7 +99,8 @@ class AnchorLoss {
     for (int64_t rank = 1; rank <= args.items; ++rank) inverse_[rank] = 1.0 / double(rank);
   }
 
-  void run(int64_t anchor) {
+  // `hamming` (M) is null without weights.
+  void run(int64_t anchor, const int32_t* hamming) {
     distances_ = static_cast<const T*>(args_.distances) + anchor * args_.distance_stride;
     relation_ = args_.relation + anchor * args_.relation_stride;
     C* gradient = static_cast<C*>(args_.gradient) + anchor * args_.items;
@@ -113,8 +108,8 @@ class AnchorLoss {
     args_.sums[anchor] = {0, 0, 0};
     count_sides();
     if (positive_count_ == 0 || negative_count_ == 0) return;
-    if (args_.weighting == Weighting::delta_ap)
-      list_by_rank(anchor);
+    if (hamming)
+      list_by_rank(hamming);
     else
       list_by_index();
     const TripletTileSum sum = sum_pairs();
@@ -150,8 +145,8 @@ class AnchorLoss {
     negatives_.normalize(1.0);
   }
 
-  void list_by_rank(int64_t anchor) {
-    const uint32_t* ranked = rank(anchor);
+  void list_by_rank(const int32_t* hamming) {
+    const uint32_t* ranked = rank(hamming);
     double partial = 0, weights = 0;
     for (int64_t i = 0; i < order_.count(); ++i) {
       const double inverse_rank = inverse_[i + 1];
@@ -167,13 +162,11 @@ class AnchorLoss {
     negatives_.normalize(normalizer);
   }
 
-  const uint32_t* rank(int64_t anchor) {
+  const uint32_t* rank(const int32_t* hamming) {
     order_.clear();
     for (int64_t m = 0; m < args_.items; ++m)
       if (relation_[m] != 0) order_.add(uint32_t(m), distance_key(float(load(distances_[m]))));
-    hamming_of_row_({args_.anchor_codes + anchor * args_.anchor_stride, args_.item_codes, hamming_.data(), args_.items,
-                     args_.code_bytes, args_.item_stride});
-    return order_.sort(hamming_.data());
+    return order_.sort(hamming);
   }
 
   TripletTileSum sum_pairs() {
@@ -192,8 +185,7 @@ class AnchorLoss {
 
   TripletTile<C> tile_at(int64_t p, int64_t n) {
     return {{positives_.distance.data() + p, positives_.first.data() + p, positives_.second.data() + p,
-             positives_.before.data() + p, positives_.slope.data() + p,
-             std::min(tile_positives, positives_.count - p)},
+             positives_.before.data() + p, positives_.slope.data() + p, std::min(tile_positives, positives_.count - p)},
             {negatives_.distance.data() + n, negatives_.first.data() + n, negatives_.second.data() + n,
              partial_.data() + n, std::min(tile_negatives, negatives_.count - n), n},
             args_.squared,
@@ -208,12 +200,10 @@ class AnchorLoss {
   const int8_t* relation_ = nullptr;
   int64_t positive_count_ = 0, negative_count_ = 0;
   RankOrder order_;
-  std::vector<int32_t> hamming_;
   Side<C> positives_, negatives_;
   std::vector<C> partial_;       // slopes of the negatives over one tile of positives
   std::vector<double> inverse_;  // 1 / rank
   TripletTileSum (*tile_variant_)(const TripletTile<float>&) = tile_variants.select();
-  void (*hamming_of_row_)(const HammingRow&) = hamming_variants.select();
 };
 
 // Anchors that share one thread's room: few enough to keep all threads busy.
@@ -227,6 +217,24 @@ AnchorRange anchors_of_block(int64_t anchors, int64_t block) {
   return {block * step, std::min(anchors, (block + 1) * step)};
 }
 
+// Hamming distances of a block (anchors, M), empty without weights.
+std::vector<int32_t> hamming_of_block(const OrderAwareTriplet& args, AnchorRange range) {
+  if (args.weighting == Weighting::none) return {};
+  const int64_t words = words_of(args.item_codes.width), rows = range.end - range.begin, step = block_codes(words);
+  std::vector<uint64_t> anchors(rows * words);
+  load_words(args.anchor_codes, range.begin, rows, anchors.data());
+  std::vector<int32_t> distances(rows * args.items);
+  CodeBlock block(words);
+  ScanAll* const scan = select_scan_all();
+  for (int64_t first = 0; first < args.items; first += step) {
+    const int64_t count = std::min(step, args.items - first);
+    const void* codes = block.load(args.item_codes, first, count);
+    for (int64_t i = 0; i < rows; ++i)
+      scan({&anchors[i * words], codes, words, count}, &distances[i * args.items + first]);
+  }
+  return distances;
+}
+
 template <class C>
 void rescale(C* gradient, int64_t count, C scale) {
   for (int64_t i = 0; i < count; ++i) gradient[i] *= scale;
@@ -236,17 +244,17 @@ void rescale(C* gradient, int64_t count, C scale) {
 
 TripletTileSum triplet_tile_scalar(const TripletTile<float>& tile) { return tile_scalar(tile); }
 
-void triplet_hamming_scalar(const HammingRow& row) { hamming_row(row); }
-
 int64_t order_aware_triplet_blocks(int64_t anchors) {
   return (anchors + block_anchors(anchors) - 1) / block_anchors(anchors);
 }
 
 void order_aware_triplet_cpu(const OrderAwareTriplet& args, int64_t block) {
   const AnchorRange range = anchors_of_block(args.anchors, block);
+  const std::vector<int32_t> hamming = hamming_of_block(args, range);
   for_float_dtype(args.dtype, [&](auto tag) {
     AnchorLoss<decltype(tag)> loss(args);
-    for (int64_t anchor = range.begin; anchor < range.end; ++anchor) loss.run(anchor);
+    for (int64_t anchor = range.begin; anchor < range.end; ++anchor)
+      loss.run(anchor, hamming.empty() ? nullptr : &hamming[(anchor - range.begin) * args.items]);
   });
 }
 

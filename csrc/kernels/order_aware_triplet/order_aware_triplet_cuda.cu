@@ -1,13 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
-// One block handles one anchor: it sorts the positives and, behind them, the negatives, each by rank; finds by bisection
-// how many of the other side stand before each item; and goes over all pairs twice, so that each item's slope is summed
-// by one thread (a negative) or one warp (a positive) in a fixed order, without atomics. A second kernel sums the
-// anchors, a third scales the gradient.
+// One block handles one anchor: it sorts the positives and, behind them, the negatives, each by rank; finds by
+// bisection how many of the other side stand before each item; and goes over all pairs twice, so that each item's slope
+// is summed by one thread (a negative) or one warp (a positive) in a fixed order, without atomics. A second kernel sums
+// the anchors, a third scales the gradient.
 #include <algorithm>
 
 #include "common/cuda.h"
 #include "common/dispatch.h"
 #include "common/warp.cuh"
+#include "hamming_scan/hamming_math.h"
 #include "order_aware_triplet/block_sort.cuh"
 #include "order_aware_triplet/order_aware_triplet.h"
 #include "order_aware_triplet/order_aware_triplet_math.h"
@@ -23,7 +24,7 @@ constexpr uint64_t negative_bit = uint64_t(1) << 63;
 // The room of one anchor, all in the order positives by rank, negatives by rank, items left out.
 template <class C>
 struct Lists {
-  uint64_t* keys;  // (M) side, Hamming distance, distance
+  uint64_t* keys;   // (M) side, Hamming distance, distance
   double* partial;  // (P) in the place of the keys: R, the sum of 1 / rank over the positives up to this one
   C *distance, *first, *second;  // (M) of positives, margin + distance
   uint32_t* items;
@@ -45,7 +46,7 @@ struct Counts {
 
 __device__ inline uint32_t hamming(const uint8_t* a, const uint8_t* b, int64_t bytes) {
   uint32_t distance = 0;
-  for (int64_t i = 0; i < bytes; ++i) distance += uint32_t(__popc(unsigned(a[i] ^ b[i])));
+  for (int64_t i = 0; i < bytes; ++i) distance += uint32_t(word_distance(a[i], b[i]));
   return distance;
 }
 
@@ -66,13 +67,14 @@ struct Anchor {
   // Keys of all items; without weights only the side and the index count.
   __device__ Counts make_keys() const {
     const int8_t* relation = args.relation + row * args.relation_stride;
-    const uint8_t* code = args.anchor_codes + row * args.anchor_stride;
+    const CodeRows& codes = args.item_codes;
+    const uint8_t* anchor_code = args.anchor_codes.data + row * args.anchor_codes.stride;
     double positives = 0, negatives = 0;
     for (int m = int(threadIdx.x); m < args.items; m += threads) {
       const int kind = relation[m];
       uint64_t key = kind > 0 ? 0 : negative_bit;
       if (weighted() && kind != 0) {
-        key |= uint64_t(hamming(code, args.item_codes + m * args.item_stride, args.code_bytes)) << 32;
+        key |= uint64_t(hamming(anchor_code, codes.data + m * codes.stride, codes.width)) << 32;
         key |= distance_key(float(load(distances()[m])));
       }
       lists.keys[m] = kind == 0 ? ~uint64_t(0) : key;
@@ -114,7 +116,8 @@ struct Anchor {
     if (!weighted()) return {i < n.positives ? 0.0 : 1.0, 0.0};
     const int before = lists.before[i];
     if (i < n.positives) return item_potentials(lists.partial[i], i + 1, 1.0 / double(i + 1 + before));
-    return item_potentials(before ? lists.partial[before - 1] : 0.0, before, 1.0 / double(i - n.positives + 1 + before));
+    return item_potentials(before ? lists.partial[before - 1] : 0.0, before,
+                           1.0 / double(i - n.positives + 1 + before));
   }
 
   __device__ void fill_lists(Counts n) const {
@@ -236,8 +239,7 @@ __global__ void __launch_bounds__(threads)
 }
 
 template <class C>
-__global__ void __launch_bounds__(threads)
-    rescale_kernel(C* gradient, int64_t count, const TripletScale* scale) {
+__global__ void __launch_bounds__(threads) rescale_kernel(C* gradient, int64_t count, const TripletScale* scale) {
   const C factor = C(scale->gradient);
   for (int64_t i = int64_t(blockIdx.x) * threads + threadIdx.x; i < count; i += int64_t(gridDim.x) * threads)
     gradient[i] *= factor;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // What the instruction-set variants of order_aware_triplet implement: all pairs of some positives and some negatives of
-// one anchor, and the Hamming distances of one anchor.
+// one anchor.
 #pragma once
 
 #include <cstdint>
@@ -46,14 +46,5 @@ struct TripletTileSum {
 TripletTileSum triplet_tile_scalar(const TripletTile<float>& tile);
 TripletTileSum triplet_tile_avx2(const TripletTile<float>& tile);
 TripletTileSum triplet_tile_avx512(const TripletTile<float>& tile);
-
-struct HammingRow {
-  const uint8_t* anchor;  // (W)
-  const uint8_t* items;   // (M, W), rows `stride` apart
-  int32_t* distances;     // (M)
-  int64_t count, bytes, stride;
-};
-void triplet_hamming_scalar(const HammingRow& row);
-void triplet_hamming_avx2(const HammingRow& row);  // with the popcount instruction
 
 }  // namespace fasthash

@@ -3,8 +3,8 @@
 // linkage. Restates order_aware_triplet_math.h; the tests hold the two together.
 //
 // Lanes are negatives. A few positives at a time are held in registers, and since both lists are in rank order the
-// negatives fall into three runs: before all of these positives, between them, and behind them all. Only the middle run,
-// at most some vectors long, has to ask for each pair which one comes first.
+// negatives fall into three runs: before all of these positives, between them, and behind them all. Only the middle
+// run, at most some vectors long, has to ask for each pair which one comes first.
 #pragma once
 
 #include "order_aware_triplet/order_aware_triplet_seam.h"

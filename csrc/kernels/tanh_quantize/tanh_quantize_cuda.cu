@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// One thread handles a group of up to eight neighbouring bits of one row, which is one byte of packed codes. The penalty
-// is summed in a fixed order: per thread, per block into `partials`, then over the blocks by one last block.
+// One thread handles a group of up to eight neighbouring bits of one row, which is one byte of packed codes. The
+// penalty is summed in a fixed order: per thread, per block into `partials`, then over the blocks by one last block.
 #include <algorithm>
 
 #include "common/cuda.h"
@@ -102,8 +102,7 @@ __global__ void __launch_bounds__(threads)
 }
 
 template <class Wide>
-__global__ void __launch_bounds__(threads)
-    mean_kernel(const double* partials, int count, double elements, Wide* mean) {
+__global__ void __launch_bounds__(threads) mean_kernel(const double* partials, int count, double elements, Wide* mean) {
   FH_SHARED(double[kMaxWarps], scratch);
   double sum = 0;
   for (int i = threadIdx.x; i < count; i += threads) sum += partials[i];

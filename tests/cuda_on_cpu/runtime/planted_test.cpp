@@ -172,6 +172,10 @@ __global__ void spinning_kernel(int* flag) {
   while (atomicAdd(flag, 0) == 0) __nanosleep(100);
 }
 
+__global__ void trap_kernel() {
+  if (threadIdx.x == 1) __trap();
+}
+
 __global__ void too_much_static_shared_kernel() {
   FH_SHARED(double[6145], values);
   values[0] = 0;
@@ -213,6 +217,8 @@ TEST(endless_spinning_is_reported) {
   DeviceBuffer<int> flag(std::vector<int>{0});
   CHECK_MESSAGE(fault_of(spinning_kernel, 2, flag.data()), "and 1 more at __nanosleep");
 }
+
+TEST(traps_are_reported) { CHECK_MESSAGE(fault_of(trap_kernel, 2), "thread (1, 0, 0): __trap()"); }
 
 TEST(too_much_static_shared_memory_is_reported) {
   CHECK_MESSAGE(fault_of(too_much_static_shared_kernel, 1), "static shared memory exceeds 48 KB");

@@ -23,6 +23,8 @@ inline void __syncwarp(unsigned mask = 0xffffffffu, FhSite site = FhSite::here()
 }
 inline void __nanosleep(unsigned, FhSite site = FhSite::here()) { fasthash::cuda_on_cpu::let_others_run(site); }
 
+[[noreturn]] inline void __trap() { fasthash::cuda_on_cpu::fault("__trap()"); }
+
 // A device may give any set of lanes that happen to run together; the smallest is the caller alone.
 inline unsigned __activemask() { return 1u << fasthash::cuda_on_cpu::lane_index(); }
 

@@ -1,0 +1,99 @@
+# SPDX-License-Identifier: Apache-2.0
+"""OrderAwareTripletLoss: distances, weights and gradient of all triplets of a batch, forward and backward."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+
+from bench.inputs import compiled, normal
+from bench.plan import Benchmark, Call, Case, Library, Values
+
+_BITS = 64
+_COMPILED = {"cpu": 128, "cuda": 1024}  # batch; compiling takes half a minute, and longer where memory is short
+_FITS = {"cpu": 20_000_000, "cuda": 200_000_000}  # elements of a (B, P, N) tensor: gigabytes, seconds
+
+
+def _labels(batch: int, classes: int) -> torch.Tensor:
+    """(B,): ten classes at random, or every class four times."""
+    if classes == batch // 4:
+        return torch.arange(classes).repeat_interleave(4)
+    return torch.randint(0, classes, (batch,), generator=torch.Generator().manual_seed(3))
+
+
+def _triplets(batch: int, classes: int) -> int:
+    sizes = _labels(batch, classes).bincount()
+    return int((sizes * (sizes - 1) * (batch - sizes)).sum())
+
+
+def _case(batch: int, classes: int, **options: Any) -> Case:
+    # Distances and their gradient, each written once and read once.
+    values = {"batch": batch, "classes": classes, "bits": _BITS}
+    return Case(values, 4 * batch * batch * 4, _triplets(batch, classes), **options)
+
+
+def _cases() -> list[Case]:
+    cases = [_case(32, 8, quick=True, devices=("cpu",))]
+    for batch in (128, 256, 512, 1024):
+        cases += [_case(batch, 10, headline=batch in (256, 1024)), _case(batch, batch // 4)]
+    return [*cases, _case(4096, 100, devices=("cuda",), headline=True)]
+
+
+def _step(loss_function: Callable[..., torch.Tensor], values: Values, device: str) -> Call:
+    embeddings = normal(values["batch"], _BITS, device=device).tanh().requires_grad_()
+    labels = _labels(values["batch"], values["classes"]).to(device)
+
+    def step() -> tuple[torch.Tensor, torch.Tensor]:
+        loss = loss_function(embeddings, labels)
+        return loss.detach(), torch.autograd.grad(loss, embeddings)[0]
+
+    return step
+
+
+def _loss(backend: str, compile_it: bool = False) -> Callable[[Values, str], Call]:
+    def prepare(values: Values, device: str) -> Call:
+        from fasthash.losses import OrderAwareTripletLoss
+
+        loss = OrderAwareTripletLoss(backend=backend)
+        return _step(compiled(loss) if compile_it else loss, values, device)
+
+    return prepare
+
+
+def _padded_triplets(case: Case) -> int:
+    """Elements of the reference's (B, P, N) tensors; it holds some twenty of them."""
+    batch, classes = case.values["batch"], case.values["classes"]
+    sizes = _labels(batch, classes).bincount()
+    return int(batch * (sizes.max() - 1) * (batch - sizes.min()))
+
+
+BENCHMARKS = [
+    Benchmark(
+        "order_aware_triplet",
+        unit="triplets",
+        cases=_cases(),
+        libraries={
+            "fasthash": Library(_loss("fused"), needs="fasthash.ops:order_aware_triplet"),
+            "reference": Library(
+                _loss("reference"),
+                fits=lambda case, device: _padded_triplets(case) <= _FITS[device],
+                slow=lambda case, device: device == "cpu" and _padded_triplets(case) > 5_000_000,
+            ),
+            "compiled": Library(
+                _loss("reference", compile_it=True),
+                fits=lambda case, device: case.values["batch"] <= _COMPILED[device],
+                slow=lambda case, device: True,
+                warm_up=4,
+                quick=False,
+            ),
+        },
+        check=lambda output: float(output[0]) + float(output[1].double().abs().sum()),
+        tolerance=1e-3,
+    )
+]
+
+
+def test_order_aware_triplet(measure):
+    measure()

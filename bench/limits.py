@@ -1,0 +1,126 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The limits of the machine, measured in the same run as the ops: they turn a time into a share of what is possible.
+
+`copy` and `read` are bandwidths for several sizes, because what fits a cache is faster than memory; `scan` is the rate
+of Hamming comparisons out of the first cache, the bound of a search with many queries.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import subprocess
+import time
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import torch
+
+SIZES = (1 << 16, 1 << 20, 1 << 24, 1 << 28)
+QUICK_SIZES = (1 << 20,)
+SCAN_BITS = (64, 256)
+_CACHE_BYTES = 1 << 14
+_SOURCE = Path(__file__).with_name("native") / "limits.cpp"
+
+Limit = dict[str, Any]
+
+
+def build_native(folder: Path) -> ctypes.CDLL:
+    """Compiles `native/limits.cpp` for this processor.
+
+    Raises:
+        OSError: there is no C++ compiler.
+        subprocess.CalledProcessError: it failed.
+    """
+    library = folder / "limits.so"
+    compiler = os.environ.get("CXX", "c++")
+    command = [compiler, "-std=c++17", "-O3", "-march=native", "-shared", "-fPIC", str(_SOURCE), "-o", str(library)]
+    subprocess.run(command, check=True, capture_output=True, text=True)
+    native = ctypes.CDLL(str(library))
+    native.read_words.restype = native.scan.restype = ctypes.c_uint64
+    return native
+
+
+def measure(native: ctypes.CDLL, threads: Iterable[int], quick: bool = False) -> list[Limit]:
+    """Every limit for every number of threads; the native functions run in threads of their own, side by side."""
+    seconds = 0.02 if quick else 0.3
+    limits = []
+    for count in threads:
+        with ThreadPoolExecutor(count) as pool:
+            for size in QUICK_SIZES if quick else SIZES:
+                limits.append(_copy(native, pool, count, size, seconds))
+                limits.append(_read(native, pool, count, size, seconds))
+            limits += [_scan(native, pool, count, bits, seconds) for bits in SCAN_BITS]
+    return limits
+
+
+def _best(pool: ThreadPoolExecutor, calls: list[Callable[[], Any]], seconds: float) -> float:
+    """Median seconds of all calls together, side by side, each repeated to outlast the start of a thread."""
+    begin = time.perf_counter()
+    _together(pool, calls, 1)
+    repeats = max(1, int(1e-3 / (time.perf_counter() - begin)))
+    times, end = [], time.perf_counter() + seconds
+    while time.perf_counter() < end or len(times) < 3:
+        begin = time.perf_counter()
+        _together(pool, calls, repeats)
+        times.append((time.perf_counter() - begin) / repeats)
+    return median(times)
+
+
+def _together(pool: ThreadPoolExecutor, calls: list[Callable[[], Any]], repeats: int) -> None:
+    def work(call: Callable[[], Any]) -> None:
+        for _ in range(repeats):
+            call()
+
+    for future in [pool.submit(work, call) for call in calls]:
+        future.result()
+
+
+def _words(count: int) -> torch.Tensor:
+    return torch.randint(-(2**63), 2**63 - 1, (count,), dtype=torch.int64)
+
+
+def _pointer(tensor: torch.Tensor) -> ctypes.c_void_p:
+    return ctypes.c_void_p(tensor.data_ptr())
+
+
+def _copy(native: ctypes.CDLL, pool: ThreadPoolExecutor, threads: int, size: int, seconds: float) -> Limit:
+    """Bytes per second, read and written both counted; `size` is what a call moves, over all threads."""
+    each = size // 2 // threads // 512 * 512
+    calls = [_copier(native, _words(each // 8), each) for _ in range(threads)]
+    return _limit("copy", threads, 2 * each * threads / _best(pool, calls, seconds), bytes=size)
+
+
+def _copier(native: ctypes.CDLL, source: torch.Tensor, size: int) -> Callable[[], Any]:
+    target = source.clone()
+    return lambda: native.copy_bytes(_pointer(target), _pointer(source), ctypes.c_size_t(size))
+
+
+def _read(native: ctypes.CDLL, pool: ThreadPoolExecutor, threads: int, size: int, seconds: float) -> Limit:
+    count = size // threads // 512 * 64
+    calls = [_reader(native, _words(count)) for _ in range(threads)]
+    return _limit("read", threads, 8 * count * threads / _best(pool, calls, seconds), bytes=size)
+
+
+def _reader(native: ctypes.CDLL, source: torch.Tensor) -> Callable[[], Any]:
+    return lambda: native.read_words(_pointer(source), ctypes.c_size_t(len(source)))
+
+
+def _scan(native: ctypes.CDLL, pool: ThreadPoolExecutor, threads: int, bits: int, seconds: float) -> Limit:
+    words, repeats = bits // 64, 100
+    codes = _CACHE_BYTES // (8 * words)
+    calls = [_scanner(native, words, codes, repeats) for _ in range(threads)]
+    return _limit("scan", threads, 4 * codes * repeats * threads / _best(pool, calls, seconds), bits=bits)
+
+
+def _scanner(native: ctypes.CDLL, words: int, codes: int, repeats: int) -> Callable[[], Any]:
+    queries, database = _words(4 * words), _words(codes * words)
+    sizes = [ctypes.c_size_t(n) for n in (words, codes, repeats)]
+    return lambda: native.scan(_pointer(queries), _pointer(database), *sizes)
+
+
+def _limit(name: str, threads: int, rate: float, **what: int) -> Limit:
+    return {"name": name, "threads": threads, **what, "per_second": rate}

@@ -1,0 +1,154 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a benchmark is: cases, and libraries that each know how to prepare a call.
+
+A file `bench_<op>.py` holds a list BENCHMARKS and, for each benchmark in it, a function `test_<name>(measure)` that
+pytest-benchmark runs. The same lists serve the GPU (`bench.gpu`), so inputs and peers are written down once.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+FOLDER = Path(__file__).resolve().parent
+DEVICES = ("cpu", "cuda")
+
+Values = Mapping[str, Any]
+Call = Callable[[], Any]
+
+
+def always(case: Case, device: str) -> bool:
+    """The default of `Library.fits`."""
+    return True
+
+
+def never(case: Case, device: str) -> bool:
+    """The default of `Library.slow`."""
+    return False
+
+
+@dataclass(frozen=True)
+class Case:
+    """One set of sizes.
+
+    Attributes:
+        values: what distinguishes the case, as shown in tables.
+        bytes: the fewest bytes a call has to move: every input read once, every output written once.
+        work: how many units (see `Benchmark.unit`) a call gets through.
+        limit: the measured limit that binds: `copy` or `read` bandwidth, the in-cache `scan`, or none.
+        quick: part of `--quick`.
+        headline: part of the README's table.
+        devices: where it is measured.
+    """
+
+    values: Values
+    bytes: int
+    work: int
+    limit: str | None = None
+    quick: bool = False
+    headline: bool = False
+    devices: Sequence[str] = DEVICES
+
+    @property
+    def text(self) -> str:
+        """The case in one line."""
+        return ", ".join(f"{name} {shown(value)}" for name, value in self.values.items())
+
+
+@dataclass(frozen=True)
+class Library:
+    """One way to compute the op.
+
+    Attributes:
+        prepare: (values, device) -> the call to time; everything outside the call is not timed.
+        needs: `module` or `module:attribute` without which it is left out.
+        fits: whether a case is within its memory and patience.
+        slow: whether a case takes so long that it is measured in the first round alone.
+        warm_up: calls before the first that counts.
+        quick: part of `--quick`; compiling is not.
+        devices: where it runs.
+    """
+
+    prepare: Callable[[Values, str], Call]
+    needs: str = ""
+    fits: Callable[[Case, str], bool] = always
+    slow: Callable[[Case, str], bool] = never
+    warm_up: int = 1
+    quick: bool = True
+    devices: Sequence[str] = DEVICES
+
+    def missing(self) -> str | None:
+        """What of `needs` is not there, None when all is."""
+        module, _, attribute = self.needs.partition(":")
+        try:
+            found = not module or not attribute or hasattr(importlib.import_module(module), attribute)
+            if module and not attribute:
+                importlib.import_module(module)
+        except ImportError as error:
+            return str(error)
+        return None if found else f"{module} has no {attribute}"
+
+
+@dataclass(frozen=True)
+class Benchmark:
+    """An op, its cases and the libraries compared.
+
+    Attributes:
+        name: the op.
+        unit: what `Case.work` counts.
+        cases: in the order of the tables.
+        libraries: by name; `fasthash` is the one that the others are compared with.
+        check: one number from a call's output, equal for all libraries within `tolerance` (relative).
+        tolerance: 0 for integers.
+    """
+
+    name: str
+    unit: str
+    cases: Sequence[Case]
+    libraries: Mapping[str, Library]
+    check: Callable[[Any], float]
+    tolerance: float = 0.0
+
+    def selected(self, library: str, device: str, quick: bool) -> list[Case]:
+        """The cases of one library on one device."""
+        chosen = self.libraries.get(library)
+        if chosen is None or device not in chosen.devices or (quick and not chosen.quick):
+            return []
+        fitting = [case for case in self.cases if device in case.devices and chosen.fits(case, device)]
+        return [case for case in fitting if case.quick or not quick]
+
+
+def shown(value: object) -> str:
+    """A size as people write it: 54,000 or 1 M."""
+    if not isinstance(value, int):
+        return str(value)
+    if value >= 1_000_000 and value % 1_000_000 == 0:
+        return f"{value // 1_000_000} M"
+    return f"{value:,}"
+
+
+@cache
+def files() -> dict[str, list[Benchmark]]:
+    """Every benchmark, by the name of its file without `bench_` and `.py`."""
+    names = sorted(path.stem.removeprefix("bench_") for path in FOLDER.glob("bench_*.py"))
+    return {name: importlib.import_module(f"bench.bench_{name}").BENCHMARKS for name in names}
+
+
+def chosen_files(only: Sequence[str]) -> dict[str, list[Benchmark]]:
+    """The files named in `only`, by file or by op; all of them when it is empty.
+
+    Raises:
+        ValueError: a name that is neither.
+    """
+    known = files()
+    names = {name: name for name in known}
+    names |= {benchmark.name: name for name, benchmarks in known.items() for benchmark in benchmarks}
+    for wanted in only:
+        if wanted not in names:
+            raise ValueError(f"bench: --only must be one of {', '.join(sorted(names))}, got {wanted!r}")
+    wanted_files = {names[wanted] for wanted in only} or set(known)
+    return {name: benchmarks for name, benchmarks in known.items() if name in wanted_files}

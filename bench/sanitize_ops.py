@@ -1,0 +1,100 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Runs every op on small inputs on a device, and compares with the CPU; for compute-sanitizer, see bench/gpu.sh.
+
+Sizes lie at the edges of warps and tiles. Inputs are copied from the host, so that a sanitizer knows them as written.
+"""
+
+from __future__ import annotations
+
+import itertools
+import sys
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from fasthash import ops
+from fasthash.losses import OrderAwareTripletLoss
+from fasthash.metrics import mean_average_precision
+
+ROWS = (1, 33, 257)
+BITS = (12, 64, 256, 1000)
+DTYPES = (torch.float32, torch.float64, torch.bfloat16, torch.float16)
+
+Outputs = list[Tensor]
+
+
+def tanh_quantize(device: str) -> Outputs:
+    """Forward and backward, every dtype, penalty and amplifier."""
+    outputs = []
+    penalties = itertools.cycle(("l2", "l1", "log_cosh", "cubic"))
+    for rows, bits, dtype in itertools.product(ROWS, BITS, DTYPES):
+        logits = (torch.randn(rows, bits + 3) * 3).to(dtype).to(device)[:, 1 : bits + 1].requires_grad_()
+        output = ops.tanh_quantize(logits, penalty=next(penalties), pack=True, count_saturation=True)
+        (output.codes.float().sum() + output.penalty.float()).backward()
+        outputs += [output.packed, logits.grad] if logits.grad is not None else [output.packed]
+    return outputs
+
+
+def packing(device: str) -> Outputs:
+    """pack_codes and unpack_codes, there and back."""
+    outputs = []
+    for rows, bits, dtype in itertools.product(ROWS, BITS, (*DTYPES, torch.int8, torch.int64)):
+        codes = (torch.randn(rows, bits) * 3).to(dtype).to(device)
+        packed = ops.pack_codes(codes)
+        outputs += [packed, ops.unpack_codes(packed, bits)]
+    return outputs
+
+
+def search(device: str) -> Outputs:
+    """hamming_distance and hamming_topk, with few and all neighbours."""
+    outputs = []
+    for queries, rows, bits in itertools.product((1, 33), ROWS, (8, 64, 136, 1024)):
+        asked = torch.randint(0, 256, (queries, bits // 8), dtype=torch.uint8).to(device)
+        database = torch.randint(0, 256, (rows, bits // 8), dtype=torch.uint8).to(device)
+        outputs.append(ops.hamming_distance(asked, database))
+        for k in {1, min(10, rows), rows}:
+            outputs += ops.hamming_topk(asked, database, k)
+    return outputs
+
+
+def triplets(device: str) -> Outputs:
+    """The loss and its gradient, and the mean average precision."""
+    outputs = []
+    for batch in (2, 33, 130):
+        embeddings = torch.randn(batch, 64).to(device).requires_grad_()
+        labels = (torch.arange(batch) % 5).to(device)
+        OrderAwareTripletLoss()(embeddings, labels).backward()
+        codes = ops.pack_codes(embeddings.detach())
+        outputs += [codes, torch.as_tensor(mean_average_precision(codes, codes, labels, labels))]
+        outputs += [embeddings.grad] if embeddings.grad is not None else []
+    return outputs
+
+
+def agree(got: Tensor, expected: Tensor) -> bool:
+    """Integers are equal, floats close."""
+    got = got.detach().cpu()
+    if not got.is_floating_point():
+        return torch.equal(got, expected)
+    bound = 2e-2 if got.dtype in (torch.bfloat16, torch.float16) else 1e-4
+    scale = float(expected.detach().double().abs().max()) if expected.numel() else 1.0
+    return torch.allclose(got.double(), expected.detach().double(), rtol=bound, atol=bound * scale)
+
+
+def failures(device: str) -> list[str]:
+    """Names of the functions whose outputs differ between `device` and the CPU."""
+    found = []
+    functions: tuple[Callable[[str], Outputs], ...] = (tanh_quantize, packing, search, triplets)
+    for function in functions:
+        sides = []
+        for side in ("cpu", device):
+            torch.manual_seed(0)
+            sides.append(function(side))
+        bad = sum(not agree(got, expected) for expected, got in zip(*sides, strict=True))
+        print(f"{function.__name__}: {len(sides[0])} outputs, {bad} differ", flush=True)
+        found += [function.__name__] * (bad > 0)
+    return found
+
+
+if __name__ == "__main__":
+    sys.exit(1 if failures(sys.argv[1] if len(sys.argv) > 1 else "cuda") else 0)

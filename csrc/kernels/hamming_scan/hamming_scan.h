@@ -1,0 +1,51 @@
+// SPDX-License-Identifier: Apache-2.0
+// One query against a block of codes: the part that every Hamming operator on the CPU shares.
+//
+// A code of `width` bytes is read as ceil(width / 8) words of 64 bits, the last one filled up with zeros. A block holds
+// its codes in groups of 8, word by word: word w of the codes 8 g ... 8 g + 7 lies side by side in the 64 bytes at
+// ((g * words) + w) * 64. Blocks are filled up to whole tiles of 64 codes.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "hamming_scan/hamming_scan_seam.h"
+
+namespace fasthash {
+
+constexpr int64_t group_codes = 8;
+constexpr int64_t tile_codes = 64;
+
+// Packed codes (count, width) uint8, rows `stride` bytes apart.
+struct CodeRows {
+  const uint8_t* data;
+  int64_t count, width, stride;
+};
+
+inline int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
+inline int64_t words_of(int64_t width) { return ceil_div(width, 8); }
+
+// The number of codes of a block that stays in the first-level cache beside what a scan writes.
+int64_t block_codes(int64_t words);
+
+// Codes first ... first + count - 1 as rows of words (count, words).
+void load_words(const CodeRows& rows, int64_t first, int64_t count, uint64_t* words);
+
+// The memory for one block at a time.
+class CodeBlock {
+ public:
+  explicit CodeBlock(int64_t words);
+
+  // At most block_codes(words) codes, rearranged; or where they already lie, which they do for dense codes of 64 bits.
+  // Valid until the next call.
+  const void* load(const CodeRows& rows, int64_t first, int64_t count);
+
+ private:
+  struct alignas(64) Group {
+    uint64_t lane[group_codes];
+  };
+  int64_t words_;
+  std::vector<Group> groups_;  // (block_codes(words) / 8, words)
+};
+
+}  // namespace fasthash

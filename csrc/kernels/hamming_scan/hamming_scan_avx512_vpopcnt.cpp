@@ -1,0 +1,29 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "hamming_scan/lanes_avx512.h"
+
+namespace {
+
+class BitSum {
+ public:
+  static constexpr int64_t limit = INT64_MAX;
+  void add(Lanes x) { sum_ = _mm512_add_epi64(sum_, _mm512_popcnt_epi64(x.v)); }
+  void flush() {}
+  Lanes total() const { return {sum_}; }
+
+ private:
+  __m512i sum_ = _mm512_setzero_si512();
+};
+
+}  // namespace
+
+// The vector type comes first.
+#include "hamming_scan/hamming_scan_vec.h"
+
+namespace fasthash {
+
+int64_t scan_below_avx512_vpopcnt(const ScanRun& run, int32_t threshold, Hit* hits) {
+  return scan_below(run, threshold, hits);
+}
+void scan_all_avx512_vpopcnt(const ScanRun& run, int32_t* distances) { scan_all(run, distances); }
+
+}  // namespace fasthash

@@ -1,0 +1,107 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <algorithm>
+#include <cstring>
+
+#include "common/machine.h"
+#include "hamming_scan/hamming_math.h"
+#include "hamming_scan/hamming_scan.h"
+
+namespace fasthash {
+namespace {
+
+constexpr int64_t block_bytes = 32 << 10;
+
+#if defined(FASTHASH_X86_VARIANTS)
+const Variants<ScanBelow> below_variants{"hamming_scan_below",
+                                         {{Machine::scalar, scan_below_scalar},
+                                          {Machine::avx2, scan_below_avx2},
+                                          {Machine::avx512, scan_below_avx512},
+                                          {Machine::avx512_vpopcnt, scan_below_avx512_vpopcnt}}};
+const Variants<ScanAll> all_variants{"hamming_scan_all",
+                                     {{Machine::scalar, scan_all_scalar},
+                                      {Machine::avx2, scan_all_avx2},
+                                      {Machine::avx512, scan_all_avx512},
+                                      {Machine::avx512_vpopcnt, scan_all_avx512_vpopcnt}}};
+const Variants<void(const FillRun&)> fill_variants{
+    "hamming_fill_groups", {{Machine::scalar, fill_groups_scalar}, {Machine::avx2, fill_groups_avx2}}};
+#else
+const Variants<ScanBelow> below_variants{"hamming_scan_below", {{Machine::scalar, scan_below_scalar}}};
+const Variants<ScanAll> all_variants{"hamming_scan_all", {{Machine::scalar, scan_all_scalar}}};
+const Variants<void(const FillRun&)> fill_variants{"hamming_fill_groups", {{Machine::scalar, fill_groups_scalar}}};
+#endif
+
+// Distances of the 8 codes of a group.
+void group_distances(const ScanRun& run, int64_t group, int32_t (&distances)[group_codes]) {
+  const char* at = static_cast<const char*>(run.codes) + group * run.words * 64;
+  std::fill(distances, distances + group_codes, 0);
+  for (int64_t w = 0; w < run.words; ++w, at += 64) {
+    uint64_t lanes[group_codes];
+    std::memcpy(lanes, at, sizeof(lanes));
+    for (int64_t i = 0; i < group_codes; ++i) distances[i] += word_distance(run.query[w], lanes[i]);
+  }
+}
+
+template <class F>  // f(place, distance)
+void for_each_distance(const ScanRun& run, const F& f) {
+  for (int64_t first = 0; first < run.count; first += group_codes) {
+    int32_t distances[group_codes];
+    group_distances(run, first / group_codes, distances);
+    const int64_t live = std::min(group_codes, run.count - first);
+    for (int64_t i = 0; i < live; ++i) f(int32_t(first + i), distances[i]);
+  }
+}
+
+// The bytes of one code as words, `step` words apart.
+void spread_words(const uint8_t* code, int64_t width, uint64_t* words, int64_t step) {
+  const int64_t whole = width / 8, rest = width % 8;
+  for (int64_t w = 0; w < whole; ++w) std::memcpy(words + w * step, code + w * 8, 8);
+  if (!rest) return;
+  words[whole * step] = 0;
+  std::memcpy(words + whole * step, code + whole * 8, size_t(rest));
+}
+
+}  // namespace
+
+void fill_groups_scalar(const FillRun& run) {
+  const int64_t words = words_of(run.width);
+  for (int64_t i = 0; i < run.count; ++i)
+    spread_words(run.codes + i * run.stride, run.width, run.groups + i / group_codes * words * group_codes + i % group_codes,
+                 group_codes);
+}
+
+int64_t scan_below_scalar(const ScanRun& run, int32_t threshold, Hit* hits) {
+  int64_t found = 0;
+  for_each_distance(run, [&](int32_t place, int32_t distance) {
+    hits[found] = {place, distance};
+    found += distance < threshold;
+  });
+  return found;
+}
+
+void scan_all_scalar(const ScanRun& run, int32_t* distances) {
+  for_each_distance(run, [&](int32_t place, int32_t distance) { distances[place] = distance; });
+}
+
+ScanBelow* select_scan_below() { return below_variants.select(); }
+ScanAll* select_scan_all() { return all_variants.select(); }
+
+int64_t block_codes(int64_t words) {
+  return std::max(tile_codes, block_bytes / (8 * words) / tile_codes * tile_codes);
+}
+
+void load_words(const CodeRows& rows, int64_t first, int64_t count, uint64_t* words) {
+  const int64_t step = words_of(rows.width);
+  for (int64_t i = 0; i < count; ++i)
+    spread_words(rows.data + (first + i) * rows.stride, rows.width, words + i * step, 1);
+}
+
+CodeBlock::CodeBlock(int64_t words) : words_(words), groups_(block_codes(words) / group_codes * words) {}
+
+const void* CodeBlock::load(const CodeRows& rows, int64_t first, int64_t count) {
+  const uint8_t* code = rows.data + first * rows.stride;
+  if (rows.width == 8 && rows.stride == 8 && count % tile_codes == 0) return code;
+  fill_variants.select()({code, count, rows.width, rows.stride, groups_.data()->lane});
+  return groups_.data();
+}
+
+}  // namespace fasthash

@@ -1,0 +1,57 @@
+// SPDX-License-Identifier: Apache-2.0
+// hamming_topk: the k nearest database codes (N, W) of every query (Q, W), in the order (distance, id), where the id is
+// the position in the database. 1 <= k <= N, W > 0; Q may be 0.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include "hamming_scan/hamming_scan.h"
+
+namespace fasthash {
+
+struct HammingTopk {
+  CodeRows queries;   // (Q, W)
+  CodeRows database;  // (N, W)
+  int64_t k;
+  int32_t* distances;  // (Q, k)
+  int64_t* ids;        // (Q, k)
+};
+
+// The same search for `count` queries from `first` on.
+HammingTopk topk_queries(const HammingTopk& args, int64_t first, int64_t count);
+
+// How a search is shared out to threads. Many queries: each thread takes a batch of them through the whole database.
+// Few queries: each thread takes all of them through a segment of the database. The result is the same.
+struct HammingTopkShares {
+  int64_t queries_at_once;  // in one search, whose memory stays within 64 MiB or what one query needs
+  int64_t batches, segments;
+};
+HammingTopkShares hamming_topk_shares(const HammingTopk& args, int threads);
+
+// One search on the CPU; the caller brings the threads.
+//
+//   for round in [0, rounds()): scan(task, round) for all tasks, in parallel
+//   finish(query) for all queries, in parallel
+class HammingTopkSearch {
+ public:
+  HammingTopkSearch(const HammingTopk& args, const HammingTopkShares& shares);
+  ~HammingTopkSearch();
+
+  int64_t tasks() const;
+  int64_t rounds() const;
+  void scan(int64_t task, int64_t round);
+  void finish(int64_t query);
+
+ private:
+  struct State;
+  std::unique_ptr<State> state_;
+};
+
+// On a device; see hamming_topk_plan.h. Enqueues on `stream` (a cudaStream_t); returns a cudaError_t.
+constexpr int64_t hamming_topk_cuda_max_codes = INT32_MAX;  // codes are counted in int32
+struct HammingTopkPlan;
+int hamming_topk_cuda(const HammingTopk& args, const HammingTopkPlan& plan, int32_t* workspace, void* stream);
+
+}  // namespace fasthash

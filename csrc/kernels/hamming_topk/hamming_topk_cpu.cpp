@@ -1,0 +1,149 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <algorithm>
+#include <vector>
+
+#include "hamming_topk/hamming_topk.h"
+#include "hamming_topk/nearest.h"
+
+namespace fasthash {
+namespace {
+
+constexpr int64_t workspace_bytes = 64 << 20;
+constexpr int64_t queries_per_thread = 16;   // from here on, threads share queries out
+constexpr int64_t words_per_scan = 1 << 24;  // pairs of words that a task compares in one round: well below 0.1 s
+
+int64_t bits_of(const HammingTopk& args) { return args.database.width * 8; }
+
+int64_t bytes_per_query(const HammingTopk& args) {
+  return Nearest::capacity(args.k, args.database.count) * int64_t(sizeof(Candidate)) + (bits_of(args) + 1) * 8;
+}
+
+struct Range {
+  int64_t begin, end;
+};
+
+// The `part`-th of `parts` parts of [0, count), in whole steps.
+Range part_of(int64_t count, int64_t parts, int64_t part, int64_t step) {
+  const int64_t length = ceil_div(ceil_div(count, step), parts) * step;
+  return {std::min(count, part * length), std::min(count, (part + 1) * length)};
+}
+
+}  // namespace
+
+HammingTopk topk_queries(const HammingTopk& args, int64_t first, int64_t count) {
+  HammingTopk part = args;
+  part.queries.data += first * args.queries.stride;
+  part.queries.count = count;
+  part.distances += first * args.k;
+  part.ids += first * args.k;
+  return part;
+}
+
+HammingTopkShares hamming_topk_shares(const HammingTopk& args, int threads) {
+  const int64_t queries = args.queries.count, fitting = std::max<int64_t>(1, workspace_bytes / bytes_per_query(args));
+  const int64_t many = queries_per_thread * threads;
+  if (queries >= many && fitting >= many) return {fitting, threads, 1};
+  const int64_t blocks = ceil_div(args.database.count, block_codes(words_of(args.database.width)));
+  const int64_t segments = std::min<int64_t>(threads, blocks);
+  return {std::max<int64_t>(1, fitting / segments), 1, segments};
+}
+
+// Tasks are (batch of queries, segment of the database). A block of codes in the cache meets all queries of the batch;
+// a query's candidates are merged by segment, that is by id.
+struct HammingTopkSearch::State {
+  struct Task {
+    CodeBlock block;
+    std::vector<Hit> hits;
+  };
+
+  State(const HammingTopk& arguments, const HammingTopkShares& shares)
+      : args(arguments), batches(shares.batches), segments(shares.segments) {
+    const int64_t queries = args.queries.count;
+    words = words_of(args.database.width);
+    step = block_codes(words);
+    slab = std::max<int64_t>(1, words_per_scan / (ceil_div(queries, batches) * words * step)) * step;
+    query_words.resize(size_t(queries * words));
+    load_words(args.queries, 0, queries, query_words.data());
+    tasks.resize(size_t(batches * segments), {CodeBlock(words), std::vector<Hit>(size_t(step + hit_slack))});
+    make_nearest();
+  }
+
+  void make_nearest() {
+    const int64_t bits = bits_of(args), lists = args.queries.count * segments;
+    const int64_t capacity = Nearest::capacity(args.k, part_of(args.database.count, segments, 0, step).end);
+    counts.reset(new int64_t[size_t(lists * (bits + 1))]);
+    candidates.reset(new Candidate[size_t(lists * capacity)]);
+    nearest.reserve(size_t(lists));
+    for (int64_t i = 0; i < lists; ++i)
+      nearest.emplace_back(args.k, int32_t(bits), &counts[i * (bits + 1)], &candidates[i * capacity], capacity);
+  }
+
+  HammingTopk args;
+  int64_t batches, segments;          // of the queries; of the database
+  int64_t words, step;                // words of a code; codes of a block
+  int64_t slab;                       // codes that a task scans in one round
+  std::vector<uint64_t> query_words;  // (Q, words)
+  std::vector<Task> tasks;            // (batches, segments)
+  // Left uninitialised: most of it is never touched.
+  std::unique_ptr<int64_t[]> counts;        // (Q, segments, bits + 1)
+  std::unique_ptr<Candidate[]> candidates;  // (Q, segments, capacity)
+  std::vector<Nearest> nearest;             // (Q, segments)
+};
+
+HammingTopkSearch::HammingTopkSearch(const HammingTopk& args, const HammingTopkShares& shares)
+    : state_(new State(args, shares)) {}
+HammingTopkSearch::~HammingTopkSearch() = default;
+
+int64_t HammingTopkSearch::tasks() const { return int64_t(state_->tasks.size()); }
+
+int64_t HammingTopkSearch::rounds() const {
+  return ceil_div(part_of(state_->args.database.count, state_->segments, 0, state_->step).end, state_->slab);
+}
+
+void HammingTopkSearch::scan(int64_t task, int64_t round) {
+  State& s = *state_;
+  const auto scan_below = select_scan_below();
+  const int64_t segment = task % s.segments;
+  const Range queries = part_of(s.args.queries.count, s.batches, task / s.segments, 1);
+  const Range codes = part_of(s.args.database.count, s.segments, segment, s.step);
+  const int64_t begin = codes.begin + round * s.slab, end = std::min(codes.end, begin + s.slab);
+  Hit* hits = s.tasks[task].hits.data();
+  for (int64_t first = begin; first < end; first += s.step) {
+    const int64_t count = std::min(s.step, end - first);
+    const void* block = s.tasks[task].block.load(s.args.database, first, count);
+    for (int64_t query = queries.begin; query < queries.end; ++query) {
+      Nearest& nearest = s.nearest[query * s.segments + segment];
+      if (nearest.threshold() == 0) continue;
+      const ScanRun run{&s.query_words[query * s.words], block, s.words, count};
+      const int64_t found = scan_below(run, nearest.threshold(), hits);
+      for (int64_t i = 0; i < found; ++i) nearest.add(first + hits[i].place, hits[i].distance);
+    }
+  }
+}
+
+// A counting sort by distance, which keeps the order of ids, up to the k-th place.
+void HammingTopkSearch::finish(int64_t query) {
+  State& s = *state_;
+  const int64_t bits = bits_of(s.args), k = s.args.k;
+  const Nearest* lists = &s.nearest[query * s.segments];
+  int64_t* places = &s.counts[query * s.segments * (bits + 1)];  // the first segment's counts have served their turn
+  std::fill(places, places + bits + 1, 0);
+  for (int64_t i = 0; i < s.segments; ++i)
+    for (const Candidate& candidate : lists[i]) ++places[candidate.distance];
+  int64_t before = 0;
+  for (int64_t distance = 0; distance <= bits; ++distance) {
+    const int64_t here = places[distance];
+    places[distance] = before;
+    before += here;
+  }
+  for (int64_t i = 0; i < s.segments; ++i) {
+    for (const Candidate& candidate : lists[i]) {
+      const int64_t place = places[candidate.distance]++;
+      if (place >= k) continue;
+      s.args.distances[query * k + place] = candidate.distance;
+      s.args.ids[query * k + place] = candidate.id;
+    }
+  }
+}
+
+}  // namespace fasthash

@@ -1,0 +1,40 @@
+# SPDX-License-Identifier: Apache-2.0
+"""hamming_distance: the distances of all pairs of two sets of packed codes."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from fasthash.ops import _registration
+
+
+def hamming_distance(queries: Tensor, database: Tensor) -> Tensor:
+    """Number of bits in which every query differs from every database code.
+
+        distances[q, n] = popcount(queries[q] ^ database[n])
+
+    For the k nearest codes use `hamming_topk`, which never holds this matrix.
+
+    Args:
+        queries: (Q, W) uint8 packed codes of 8 W bits, any strides; Q may be 0.
+        database: (N, W) uint8 packed codes on the same device, any strides; N may be 0.
+
+    Returns:
+        (Q, N) int32 distances in bits, the same on every device and machine. They have no gradient.
+
+    Raises:
+        ValueError: not uint8, not a matrix with W > 0, unequal widths or devices, or 2^31 bits or more in a code.
+
+    Source: Hamming, "Error Detecting and Error Correcting Codes", Bell System Technical Journal 29 (1950).
+    """
+    distances: Tensor = torch.ops.fasthash.hamming_distance.default(queries, database)
+    return distances
+
+
+@torch.library.register_fake("fasthash::hamming_distance")
+def _fake(queries: Tensor, database: Tensor) -> Tensor:
+    return queries.new_empty((queries.shape[0], database.shape[0]), dtype=torch.int32)
+
+
+_registration.not_differentiable("hamming_distance")

@@ -1,0 +1,94 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Processes take turns, and a quick run brings a whole result file."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from bench import results, runner
+from bench.plan import Benchmark, Case, Library, chosen_files, files, shown
+from tests.conftest import ROOT
+
+
+def benchmark(**libraries):
+    return Benchmark("some_op", "things", [Case({"rows": 1}, 1, 1, quick=True)], libraries, check=float)
+
+
+def library(**options):
+    return Library(lambda values, device: int, **options)
+
+
+def test_libraries_take_turns_and_each_round_begins_with_another():
+    jobs = [runner.Job(("a",), "x"), runner.Job(("a",), "y"), runner.Job(("b",), "x")]
+    order = [(number, job.files[0], job.library) for number, job in runner.schedule(jobs, 2)]
+    assert order == [(0, "a", "x"), (0, "a", "y"), (1, "a", "y"), (1, "a", "x"), (0, "b", "x"), (1, "b", "x")]
+
+
+def test_every_library_gets_a_process_and_absent_ones_are_named():
+    found, missing = runner.jobs({"a": [benchmark(x=library(), y=library(needs="no_such_module"))]}, quick=False)
+    assert found == [runner.Job(("a",), "x")]
+    assert missing == [{"op": "some_op", "library": "y", "reason": "No module named 'no_such_module'"}]
+
+
+def test_a_missing_attribute_is_named():
+    assert library(needs="bench.plan:no_such_op").missing() == "bench.plan has no no_such_op"
+    assert library(needs="bench.plan:Library").missing() is None
+
+
+def test_cases_follow_device_fit_and_quick():
+    plan = benchmark(x=library(fits=lambda case, device: device == "cuda"), y=library(devices=("cpu",), quick=False))
+    assert plan.selected("x", "cpu", quick=False) == []
+    assert len(plan.selected("x", "cuda", quick=True)) == 1
+    assert plan.selected("y", "cpu", quick=True) == []
+    assert plan.selected("y", "cuda", quick=False) == []
+    assert plan.selected("z", "cpu", quick=False) == []
+
+
+def test_only_takes_files_and_ops():
+    assert list(chosen_files(["unpack_codes"])) == ["pack_codes"]
+    assert chosen_files([]) == files()
+    with pytest.raises(ValueError, match="--only must be one of"):
+        chosen_files(["unheard_of"])
+
+
+def test_every_benchmark_can_be_compared():
+    for benchmarks in files().values():
+        for plan in benchmarks:
+            assert "fasthash" in plan.libraries
+            assert plan.selected("fasthash", "cpu", quick=True), plan.name
+            texts = [case.text for case in plan.cases]
+            assert len(set(texts)) == len(texts)
+
+
+@pytest.mark.parametrize(
+    ("value", "text"), [(54_000, "54,000"), (1_000_000, "1 M"), (1_500_000, "1,500,000"), ("x", "x")]
+)
+def test_sizes_are_shown_as_people_write_them(value, text):
+    assert shown(value) == text
+
+
+def test_quick_run_measures_every_op(tmp_path):
+    command = [sys.executable, "-m", "bench", "--quick", "--output", str(tmp_path)]
+    run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, env={**os.environ, "CXX": "false"})
+    assert run.returncode == 0, run.stdout + run.stderr
+    (path,) = tmp_path.iterdir()
+    result = results.read(path)
+    assert result["settings"]["quick"]
+    assert [m["op"] for m in result["missing"] if m["library"] == "native"] == ["limits"]
+    ours = {row["op"] for row in result["rows"] if row["library"] == "fasthash"}
+    assert ours == {plan.name for plans in files().values() for plan in plans}
+    assert [row for row in result["rows"] if not row["agrees"]] == []
+
+
+def test_limits_of_the_machine_are_measured(tmp_path):
+    from bench import limits
+
+    measured = limits.measure(limits.build_native(tmp_path), [1, 2], quick=True)
+    assert {(limit["name"], limit["threads"]) for limit in measured} == {
+        (name, threads) for name in ("copy", "read", "scan") for threads in (1, 2)
+    }
+    assert all(limit["per_second"] > 0 for limit in measured)

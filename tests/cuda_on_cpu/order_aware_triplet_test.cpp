@@ -1,0 +1,59 @@
+// SPDX-License-Identifier: Apache-2.0
+// On buffers of exactly the size that the contract names.
+#include "order_aware_triplet_case.h"
+
+#include "device.h"
+
+namespace fasthash {
+namespace {
+
+TripletResult run(const TripletCase& input, OrderAwareTriplet args) {
+  DeviceBuffer<float> distances(input.distances), gradient(input.distances.size()), loss(1);
+  DeviceBuffer<int8_t> relation(input.relation);
+  DeviceBuffer<uint8_t> anchor_codes(input.anchor_codes), item_codes(input.item_codes);
+  DeviceBuffer<unsigned char> workspace(size_t(order_aware_triplet_cuda_workspace(args)));
+  args.distances = distances.data();
+  args.relation = relation.data();
+  args.anchor_codes.data = anchor_codes.data();
+  args.item_codes.data = item_codes.data();
+  args.gradient = gradient.data();
+  CHECK_EQ(order_aware_triplet_cuda(args, loss.data(), workspace.data(), nullptr), cudaSuccess);
+  return {double(loss.host()[0]), gradient.host()};
+}
+
+TEST(order_aware_triplet_equals_brute_force) {
+  const TripletCase input(2, 37, 2);
+  for_each_triplet_option([&](Weighting weighting, bool squared, Reduction reduction) {
+    const OrderAwareTriplet args = input.arguments(weighting, squared, reduction);
+    expect_result(run(input, args), naive_order_aware_triplet(input, args));
+  });
+}
+
+TEST(order_aware_triplet_of_any_length_in_any_order) {
+  for (int items : {1, 2, 3, 31, 64, 65}) {
+    const TripletCase input(2, items, 1, unsigned(items));
+    const OrderAwareTriplet args = input.arguments(Weighting::delta_ap, true, Reduction::avg_nonzero);
+    const TripletResult want = naive_order_aware_triplet(input, args);
+    const TripletResult first = run(input, args);
+    in_every_order([&] {
+      const TripletResult again = run(input, args);
+      expect_result(again, want);
+      CHECK(again.loss == first.loss && same_bits(again.gradient, first.gradient));
+    });
+  }
+}
+
+// More items than threads; more than shared memory holds, which puts the lists into the workspace.
+TEST(order_aware_triplet_of_long_lists_equals_the_cpu) {
+  for (const TripletCase& input : {TripletCase(3, 257, 6), TripletCase(2, 3600, 2)}) {
+    for (Weighting weighting : {Weighting::none, Weighting::delta_ap}) {
+      const OrderAwareTriplet args = input.arguments(weighting, true, Reduction::mean);
+      const TripletResult once = run(input, args);
+      expect_result(once, triplet_on_cpu(input, args));
+      CHECK(same_bits(run(input, args).gradient, once.gradient));
+    }
+  }
+}
+
+}  // namespace
+}  // namespace fasthash
