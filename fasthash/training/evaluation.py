@@ -64,12 +64,15 @@ def measure(query_codes: Tensor, database_codes: Tensor, query_labels: Tensor, d
 def queries_per_second(
     query_codes: Tensor, database_codes: Tensor, bits: int, k: int = 10, seconds: float = 0.3
 ) -> float:
-    """Queries answered in a second by an index of ``database_codes``, all queries in one call, after a first one."""
+    """Queries answered in a second by an index of ``database_codes``, all queries in one call.
+
+    The fastest of the calls made in ``seconds`` counts: other work on the machine only ever slows a call.
+    """
     index = HammingIndex(bits)
     index.add(database_codes)
     index.search(query_codes, k)
-    calls, began = 0, time.perf_counter()
-    while (passed := time.perf_counter() - began) < seconds:
+    fastest, end = float("inf"), time.perf_counter() + seconds
+    while (began := time.perf_counter()) < end:
         index.search(query_codes, k)
-        calls += 1
-    return calls * len(query_codes) / passed
+        fastest = min(fastest, time.perf_counter() - began)
+    return len(query_codes) / fastest
