@@ -116,9 +116,10 @@ def _result(settings: runner.Options, measured: list[limits.Limit], outcome: run
 
 def _write(path: Path, result: Result, files: dict[str, list[Benchmark]], options: argparse.Namespace) -> None:
     """Writes the file, keeping rows of ops that were not asked for, and the tables."""
-    if options.only and path.exists():
+    before = results.read(path) if options.only and path.exists() else None
+    if before and before["settings"]["quick"] == options.quick:
         measured = {benchmark.name for benchmarks in files.values() for benchmark in benchmarks}
-        result["rows"] = [row for row in results.read(path)["rows"] if row["op"] not in measured] + result["rows"]
+        result["rows"] = [row for row in before["rows"] if row["op"] not in measured] + result["rows"]
     results.write(path, result)
     print(f"wrote {path}")
     if path.parent.resolve() == results.FOLDER:

@@ -80,6 +80,10 @@ def _up_to(comparisons: int) -> Callable[[Case, str], bool]:
     return lambda case, device: case.work <= comparisons or device == "cuda"
 
 
+def _from(comparisons: int) -> Callable[[Case, str], bool]:
+    return lambda case, device: case.work >= comparisons
+
+
 BENCHMARKS = [
     Benchmark(
         "hamming_topk",
@@ -87,8 +91,8 @@ BENCHMARKS = [
         cases=_cases(),
         libraries={
             "fasthash": Library(_fasthash, needs="fasthash.ops:hamming_topk"),
-            "reference": Library(_reference, fits=_up_to(32_000_000)),
-            "torch": Library(_torch, fits=_up_to(100_000_000)),
+            "reference": Library(_reference, fits=_up_to(32_000_000), slow=_from(30_000_000)),
+            "torch": Library(_torch, fits=_up_to(100_000_000), slow=_from(30_000_000)),
             "faiss_hc": Library(_faiss("hc"), needs="faiss", devices=("cpu",)),
             "faiss_mc": Library(_faiss("mc"), needs="faiss", devices=("cpu",)),
         },

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from bench.inputs import normal, random_codes
+from bench.inputs import compiled, normal, random_codes
 from bench.plan import Benchmark, Call, Case, Library, Values
 
 
@@ -53,7 +53,7 @@ def _function(package: str, name: str) -> Callable[..., Any]:
 
     module = fasthash.ops if package == "fasthash" else fasthash.reference
     function = getattr(module, name)
-    return torch.compile(function, dynamic=False) if package == "compiled" else function
+    return compiled(function) if package == "compiled" else function
 
 
 def _numpy_pack(values: Values, device: str) -> Call:

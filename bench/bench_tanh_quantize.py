@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from bench.inputs import normal
+from bench.inputs import compiled, normal
 from bench.plan import Benchmark, Call, Case, Library, Values
 
 
@@ -48,7 +48,7 @@ def _reference(values: Values, device: str) -> Call:
 def _compiled(values: Values, device: str) -> Call:
     from fasthash.reference import tanh_quantize
 
-    return _steps(torch.compile(tanh_quantize, dynamic=False), values, device)
+    return _steps(compiled(tanh_quantize), values, device)
 
 
 BENCHMARKS = [

@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 import torch
 
-from bench.plan import Benchmark, Call, Case, Library
+from bench.plan import Benchmark, Call, Case
 
-WARM_UP_LIMIT = 1.0  # seconds; a call that takes longer is warm after the first
+WARM_UP_LIMIT = 0.3  # seconds; a call that takes longer tells its length the first time
 ROUND_AT_LEAST = 2e-4  # seconds; shorter calls are repeated within a round
 MOST_ROUNDS = 200
 
@@ -90,14 +90,6 @@ def _describe(benchmark: Benchmark, library: str, case: Case, threads: int) -> d
     return {**described, **sizes, "headline": case.headline, "tolerance": benchmark.tolerance}
 
 
-def _run(benchmark: Any, library: Library, case: Case, call: Call, seconds: float) -> None:
-    if library.slow(case, "cpu"):
-        benchmark.pedantic(call, rounds=1, iterations=1)
-        return
-    rounds, calls = _repeats(call, seconds, library.warm_up)
-    benchmark.pedantic(call, rounds=rounds, iterations=calls)
-
-
 @pytest.fixture
 def measure(request: pytest.FixtureRequest, benchmark: Any) -> Callable[[], None]:
     """Prepares the case, measures it, and notes what it was and what came out."""
@@ -114,7 +106,8 @@ def measure(request: pytest.FixtureRequest, benchmark: Any) -> Callable[[], None
             last[0] = None  # frees the output before the next one is allocated
             last[0] = call()
 
-        _run(benchmark, library, case, keep_output, request.config.getoption("seconds"))
+        rounds, calls = _repeats(keep_output, request.config.getoption("seconds"), library.warm_up)
+        benchmark.pedantic(keep_output, rounds=rounds, iterations=calls)
         benchmark.extra_info |= {**_describe(plan, name, case, threads), "check": plan.check(last[0])}
 
     return run

@@ -31,7 +31,7 @@ RUN=$WORK/run
 FOR_BENCH=150  # seconds kept for the benchmarks while anything before them runs
 WANTED=("$@")
 export PYTHONUNBUFFERED=1 PYTHONPATH="$PWD${PYTHONPATH:+:$PYTHONPATH}" FASTHASH_BUILD_DIR=$BUILD
-export PATH="$PATH:${CUDA_HOME:-/usr/local/cuda}/bin"
+export PATH="$PATH:${CUDA_HOME:-/usr/local/cuda}/bin:/usr/local/nvidia/bin"
 
 check_device() {
   [[ $DEVICE == cpu ]] && return
@@ -87,6 +87,8 @@ configure_and_build() {
   read -ra options <<<"${CMAKE_ARGS:-}"
   if [[ $DEVICE == cpu ]]; then
     architectures=dev cuda=AUTO
+  elif ! command -v nvidia-smi >/dev/null; then  # which `native` asks
+    architectures=$("$PYTHON" -c 'import torch; print("%d%d" % torch.cuda.get_device_capability())')
   fi
   command -v ninja >/dev/null && generator=(-GNinja)
   # Unknown compilers may know warnings that ours do not: here they are only shown.

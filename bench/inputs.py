@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Inputs that the benchmarks share: seeded, and drawn where they are used, so the same for every library."""
+"""What the benchmarks share: inputs, seeded and so the same for every library, and a fresh torch.compile."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cache
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -12,6 +14,15 @@ _CLUSTERS = 1000
 _FEATURES = 128
 _SPREAD = 0.35
 _ROWS_AT_ONCE = 1 << 16
+
+
+def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
+    """torch.compile for the shapes of one case.
+
+    Forgets what was compiled before: after eight versions of a function torch.compile gives up and runs it eagerly.
+    """
+    torch.compiler.reset()
+    return torch.compile(function, dynamic=False)
 
 
 @cache

@@ -67,7 +67,7 @@ class Library:
         prepare: (values, device) -> the call to time; everything outside the call is not timed.
         needs: `module` or `module:attribute` without which it is left out.
         fits: whether a case is within its memory and patience.
-        slow: whether a case takes seconds: then one call, not warmed up, in the first round alone.
+        slow: whether a case takes so long that it is measured in the first round alone.
         warm_up: calls before the first that counts.
         quick: part of `--quick`; compiling is not.
         devices: where it runs.

@@ -173,7 +173,9 @@ def _line(group: dict[str, Row], peers: Sequence[str], wall: bool) -> list[str]:
     cells = [case, _threads(any_row["threads"]), _time(ours["median"]) if ours else NOTHING]
     cells += [_ratio(ours, group.get(peer)) for peer in peers]
     cells += [_rate(ours), _share(ours)]
-    return cells + [_time(ours["wall"]) if ours else NOTHING] * wall
+    if wall:
+        cells.append(_time(ours["wall"]) if ours else NOTHING)
+    return cells
 
 
 def _ratio(ours: Row | None, peer: Row | None) -> str:

@@ -66,7 +66,7 @@ def triplets(device: str) -> Outputs:
         labels = (torch.arange(batch) % 5).to(device)
         OrderAwareTripletLoss()(embeddings, labels).backward()
         codes = ops.pack_codes(embeddings.detach())
-        outputs += [codes, mean_average_precision(codes, codes, labels, labels)]
+        outputs += [codes, torch.as_tensor(mean_average_precision(codes, codes, labels, labels))]
         outputs += [embeddings.grad] if embeddings.grad is not None else []
     return outputs
 

@@ -106,13 +106,13 @@ def test_a_readme_without_its_markers_is_refused(text):
 
 def test_update_changes_only_what_lies_between_the_markers(tmp_path):
     readme = tmp_path / "README.md"
-    readme.write_text(f"before\n{report.BEGIN}\nold\n{report.END}\nafter\n")
+    readme.write_text(f"before\n{report.BEGIN}\nstale text\n{report.END}\nafter\n")
     folder = tmp_path / "results"
     results.write(folder / "some-cpu.json", result(row("fasthash", 1e-3)))
     report.update(folder, readme)
     assert readme.read_text().startswith(f"before\n{report.BEGIN}\n")
     assert readme.read_text().endswith(f"{report.END}\nafter\n")
-    assert "old" not in readme.read_text()
+    assert "stale text" not in readme.read_text()
     assert report.stale(folder, readme) == []
 
 
