@@ -21,7 +21,7 @@ from fasthash.types import HammingTopK
 
 def search(
     run: Annotated[Path, typer.Option(help="Folder of a run of fasthash train: its network encodes the queries.")],
-    images: Annotated[list[Path] | None, typer.Argument(metavar="[IMAGE]...", help="More query images.")] = None,
+    images: Annotated[list[Path] | None, typer.Argument(metavar="IMAGE", help="More query images.")] = None,
     query: Annotated[list[Path] | None, typer.Option(help="Query image; may be repeated.")] = None,
     codes: Annotated[Path | None, typer.Option(help="Codes file to search; RUN/codes-train.safetensors.")] = None,
     index: Annotated[Path | None, typer.Option(help="Index file to search; names need --codes too.")] = None,
