@@ -86,6 +86,7 @@ def test_train_writes_a_run(trained):
 
 
 def test_encode_search_evaluate(trained, images, tmp_path):
+    assert "fasthash encode --run" in fails("search", "--run", trained, images / "test" / "dots" / "000.png")
     result = run("encode", "--run", trained, "--index", tmp_path / "index.safetensors")
     assert result.exit_code == 0, result.output
     codes = CodeSet.load(trained / "codes-train.safetensors")
@@ -95,9 +96,11 @@ def test_encode_search_evaluate(trained, images, tmp_path):
     assert len(HammingIndex.load(tmp_path / "index.safetensors")) == 36
 
     query = images / "train" / "dots" / "001.png"
+    (tmp_path / "x.png").write_text("no image")
+    assert "x.png: expected an image" in fails("search", "--run", trained, query, tmp_path / "x.png")
     result = run("search", "--run", trained, "-k", 3, "--query", query, query)
     assert result.exit_code == 0, result.output
-    assert result.output.count("nearest to") == 2
+    assert result.output.count("Nearest to") == 2
     assert "dots" in result.output
     result = run("search", "--run", trained, "--index", tmp_path / "index.safetensors", "-k", 99, query)
     assert result.exit_code == 0, result.output
@@ -163,8 +166,8 @@ def test_what_users_get_wrong(trained, images, tmp_path):
     assert "--query must name" in fails("search", "--run", trained)
     query = images / "test" / "bars" / "000.png"
     assert "expected a codes file" in fails("search", "--run", trained, "--codes", tmp_path / "none", query)
-    (tmp_path / "x.png").write_text("no image")
-    assert "x.png" in fails("search", "--run", trained, "--codes", trained / "log.jsonl", tmp_path / "x.png")
+    foreign = fails("search", "--run", trained, "--codes", trained / "log.jsonl", query)
+    assert "log.jsonl: expected a fasthash codes file, got a truncated or foreign one" in foreign
     if not torch.cuda.is_available():
         assert "got cuda although" in fails("evaluate", "--run", trained, "--device", "cuda")
 
@@ -174,6 +177,7 @@ def test_truncated_files_are_refused(trained, images, tmp_path):
     copy.mkdir()
     (copy / "checkpoint.safetensors").write_bytes((trained / "checkpoint.safetensors").read_bytes()[:3000])
     assert "expected a fasthash checkpoint" in fails("evaluate", "--run", copy)
+    shutil.copy(trained / "config.toml", copy)
     assert "expected a fasthash checkpoint" in fails("train", "--out", copy, "--resume", "--data", images)
 
 
