@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from fasthash.cli.console import console
+from fasthash.cli.console import console, print_table
 from fasthash.cli.encode import encode_with_bar, read_images
 from fasthash.data import CodeSet, DataError
 from fasthash.files import atomic_write
@@ -35,7 +35,11 @@ def evaluate(
     if database.classes != queries.classes:
         raise DataError(f"{database.root} and {queries.root}: expected the same classes, got different ones")
     scores = measure(queries.codes, database.codes, queries.labels, database.labels)
-    console.print(_table(scores, trained, database, queries))
+    title = (
+        f"{len(queries.names)} queries, {len(database.names)} images in the database, {trained.config.bits} bits, "
+        f"step {trained.step} of {trained.steps}"
+    )
+    print_table(title, _table(scores))
     path = out or run / "evaluation.json"
     facts = {"bits": trained.config.bits, "database": len(database.names), "queries": len(queries.names)}
     with atomic_write(path) as file:
@@ -48,12 +52,8 @@ def _encode(trained: TrainedRun, data: str | None, split: str) -> CodeSet:
     return encode_with_bar(trained, images, root)
 
 
-def _table(scores: Scores, trained: TrainedRun, database: CodeSet, queries: CodeSet) -> Table:
-    title = (
-        f"{len(queries.names)} queries, {len(database.names)} in the database, {trained.config.bits} bits, "
-        f"step {trained.step} of {trained.steps}"
-    )
-    table = Table(title=title, title_justify="left")
+def _table(scores: Scores) -> Table:
+    table = Table()
     table.add_column("measure")
     table.add_column("value", justify="right")
     table.add_row("mAP", f"{scores.mean_average_precision:.4f}", style="bold")

@@ -87,7 +87,40 @@ class BitSum {
 // The vector type comes first.
 #include "hamming_scan/hamming_scan_vec.h"
 
+namespace {
+
+// One word of the codes a and b (low half), c and d (high half) is a column of four; the next word is another.
+inline void fill_columns(const uint8_t* code, int64_t stride, uint64_t* column) {
+  const auto two_words = [&](int i) { return _mm_loadu_si128(reinterpret_cast<const __m128i*>(code + i * stride)); };
+  const __m256i even = _mm256_inserti128_si256(_mm256_castsi128_si256(two_words(0)), two_words(2), 1);
+  const __m256i odd = _mm256_inserti128_si256(_mm256_castsi128_si256(two_words(1)), two_words(3), 1);
+  _mm256_store_si256(reinterpret_cast<__m256i*>(column), _mm256_unpacklo_epi64(even, odd));
+  _mm256_store_si256(reinterpret_cast<__m256i*>(column + 8), _mm256_unpackhi_epi64(even, odd));
+}
+
+// So much is asked for ahead of its use: strided reading escapes the processor's own prefetching.
+inline void prefetch(const uint8_t* code, int64_t bytes) {
+  for (int64_t at = 4096; at < 4096 + bytes; at += 64)
+    _mm_prefetch(reinterpret_cast<const char*>(code + at), _MM_HINT_T0);
+}
+
+}  // namespace
+
 namespace fasthash {
+
+void fill_groups_avx2(const FillRun& run) {
+  if (run.width % 16 != 0) return fill_groups_scalar(run);
+  const int64_t whole = run.count / 8 * 8, words = run.width / 8;
+  for (int64_t first = 0; first < whole; first += 4) {
+    const uint8_t* code = run.codes + first * run.stride;
+    uint64_t* column = run.groups + first / 8 * 8 * words + first % 8;
+    prefetch(code, 4 * run.stride);
+    for (int64_t w = 0; w < words; w += 2) fill_columns(code + w * 8, run.stride, column + w * 8);
+  }
+  const FillRun rest{run.codes + whole * run.stride, run.count - whole, run.width, run.stride,
+                     run.groups + whole * words};
+  fill_groups_scalar(rest);
+}
 
 int64_t scan_below_avx2(const ScanRun& run, int32_t threshold, Hit* hits) { return scan_below(run, threshold, hits); }
 void scan_all_avx2(const ScanRun& run, int32_t* distances) { scan_all(run, distances); }

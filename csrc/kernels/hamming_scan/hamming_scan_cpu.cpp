@@ -22,9 +22,12 @@ const Variants<ScanAll> all_variants{"hamming_scan_all",
                                       {Machine::avx2, scan_all_avx2},
                                       {Machine::avx512, scan_all_avx512},
                                       {Machine::avx512_vpopcnt, scan_all_avx512_vpopcnt}}};
+const Variants<void(const FillRun&)> fill_variants{
+    "hamming_fill_groups", {{Machine::scalar, fill_groups_scalar}, {Machine::avx2, fill_groups_avx2}}};
 #else
 const Variants<ScanBelow> below_variants{"hamming_scan_below", {{Machine::scalar, scan_below_scalar}}};
 const Variants<ScanAll> all_variants{"hamming_scan_all", {{Machine::scalar, scan_all_scalar}}};
+const Variants<void(const FillRun&)> fill_variants{"hamming_fill_groups", {{Machine::scalar, fill_groups_scalar}}};
 #endif
 
 // Distances of the 8 codes of a group.
@@ -59,6 +62,13 @@ void spread_words(const uint8_t* code, int64_t width, uint64_t* words, int64_t s
 
 }  // namespace
 
+void fill_groups_scalar(const FillRun& run) {
+  const int64_t words = words_of(run.width);
+  for (int64_t i = 0; i < run.count; ++i)
+    spread_words(run.codes + i * run.stride, run.width, run.groups + i / group_codes * words * group_codes + i % group_codes,
+                 group_codes);
+}
+
 int64_t scan_below_scalar(const ScanRun& run, int32_t threshold, Hit* hits) {
   int64_t found = 0;
   for_each_distance(run, [&](int32_t place, int32_t distance) {
@@ -90,8 +100,7 @@ CodeBlock::CodeBlock(int64_t words) : words_(words), groups_(block_codes(words) 
 const void* CodeBlock::load(const CodeRows& rows, int64_t first, int64_t count) {
   const uint8_t* code = rows.data + first * rows.stride;
   if (rows.width == 8 && rows.stride == 8 && count % tile_codes == 0) return code;
-  for (int64_t i = 0; i < count; ++i, code += rows.stride)
-    spread_words(code, rows.width, &groups_[i / group_codes * words_].lane[i % group_codes], group_codes);
+  fill_variants.select()({code, count, rows.width, rows.stride, groups_.data()->lane});
   return groups_.data();
 }
 

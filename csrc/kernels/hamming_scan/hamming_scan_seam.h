@@ -6,6 +6,15 @@
 
 namespace fasthash {
 
+// Codes (count, width) bytes, `stride` bytes apart, into groups of a block; the rest of the last group stays as it is.
+struct FillRun {
+  const uint8_t* codes;
+  int64_t count, width, stride;
+  uint64_t* groups;  // (ceil(count / 8), ceil(width / 8), 8), 64-byte aligned
+};
+void fill_groups_scalar(const FillRun& run);
+void fill_groups_avx2(const FillRun& run);
+
 struct ScanRun {
   const uint64_t* query;  // (words)
   const void* codes;      // a block of whole tiles, any alignment

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 
+#include "common/platform.h"
 #include "hamming_topk/hamming_topk.h"
 
 namespace fasthash {
@@ -17,7 +18,7 @@ namespace fasthash {
 struct HammingTopkPlan {
   int64_t bins, segment_codes, segments, queries_at_once;
   int64_t workspace() const { return queries_at_once * per_query(); }  // number of int32
-  int64_t per_query() const { return segments * (bins + 1) + 1; }
+  FH_HD int64_t per_query() const { return segments * (bins + 1) + 1; }
 };
 
 inline HammingTopkPlan hamming_topk_plan(const HammingTopk& args) {

@@ -1,0 +1,159 @@
+// SPDX-License-Identifier: Apache-2.0
+// Inputs of order_aware_triplet, and its definition by brute force: every pair is swapped in the list, and the average
+// precision computed anew.
+#pragma once
+
+#include <algorithm>
+#include <cmath>
+#include <numeric>
+#include <random>
+#include <tuple>
+#include <vector>
+
+#include "check.h"
+#include "hamming_scan/hamming_math.h"
+#include "order_aware_triplet/order_aware_triplet.h"
+
+namespace fasthash {
+
+struct TripletCase {
+  int anchors, items, width;
+  std::vector<float> distances;  // multiples of 1/8, so that hinges are exact, with many ties
+  std::vector<int8_t> relation;
+  std::vector<uint8_t> anchor_codes, item_codes;  // of few bits, with many ties
+
+  TripletCase(int a, int m, int w, unsigned seed = 0) : anchors(a), items(m), width(w) {
+    std::mt19937 random(seed);
+    for (int i = 0; i < a * m; ++i) distances.push_back(float(random() % 64) / 8);
+    for (int i = 0; i < a * m; ++i) relation.push_back(int8_t(random() % 5) - 2);
+    for (int i = 0; i < a * w; ++i) anchor_codes.push_back(uint8_t(random() & random()));
+    for (int i = 0; i < m * w; ++i) item_codes.push_back(uint8_t(random() & random()));
+  }
+
+  // Without pointers into memory.
+  OrderAwareTriplet arguments(Weighting weighting, bool squared, Reduction reduction) const {
+    OrderAwareTriplet args{};
+    args.anchors = anchors;
+    args.items = args.distance_stride = args.relation_stride = items;
+    args.anchor_codes = {nullptr, anchors, width, width};
+    args.item_codes = {nullptr, items, width, width};
+    args.dtype = Dtype::float32;
+    args.margin = 1.5;
+    args.weighting = weighting;
+    args.squared = squared;
+    args.reduction = reduction;
+    return args;
+  }
+};
+
+struct TripletResult {
+  double loss;
+  std::vector<float> gradient;
+};
+
+inline double average_precision(const std::vector<bool>& relevant) {
+  double hits = 0, total = 0;
+  for (size_t i = 0; i < relevant.size(); ++i)
+    if (relevant[i]) total += ++hits / double(i + 1);
+  return total / hits;
+}
+
+inline std::vector<int> ranked_items(const TripletCase& input, int anchor) {
+  std::vector<int> items;
+  for (int m = 0; m < input.items; ++m)
+    if (input.relation[anchor * input.items + m]) items.push_back(m);
+  const auto key = [&](int m) {
+    int hamming = 0;
+    for (int w = 0; w < input.width; ++w)
+      hamming += word_distance(input.anchor_codes[anchor * input.width + w], input.item_codes[m * input.width + w]);
+    return std::make_tuple(hamming, input.distances[anchor * input.items + m], m);
+  };
+  std::sort(items.begin(), items.end(), [&](int a, int b) { return key(a) < key(b); });
+  return items;
+}
+
+struct NaiveTriplet {
+  int positive, negative;
+  double weight, hinge;
+};
+
+inline std::vector<NaiveTriplet> naive_triplets(const TripletCase& input, int anchor, const OrderAwareTriplet& args) {
+  const std::vector<int> items = ranked_items(input, anchor);
+  const int8_t* relation = &input.relation[anchor * input.items];
+  const float* distances = &input.distances[anchor * input.items];
+  std::vector<bool> relevant;
+  for (int m : items) relevant.push_back(relation[m] > 0);
+  std::vector<NaiveTriplet> triplets;
+  double sum = 0;
+  for (size_t p = 0; p < items.size(); ++p) {
+    for (size_t n = 0; n < items.size(); ++n) {
+      if (!relevant[p] || relevant[n]) continue;
+      std::vector<bool> swapped = relevant;
+      swapped[p] = false;
+      swapped[n] = true;
+      const double change = std::fabs(average_precision(swapped) - average_precision(relevant));
+      const double weight = args.weighting == Weighting::none ? 1 : change;
+      const double hinge = args.margin + double(distances[items[p]]) - double(distances[items[n]]);
+      triplets.push_back({items[p], items[n], weight, std::max(0.0, hinge)});
+      sum += weight;
+    }
+  }
+  for (auto& triplet : triplets) triplet.weight *= double(triplets.size()) / sum;
+  return triplets;
+}
+
+inline TripletResult naive_order_aware_triplet(const TripletCase& input, const OrderAwareTriplet& args) {
+  std::vector<double> slopes(input.distances.size());
+  double loss = 0, count = 0, nonzero = 0;
+  for (int a = 0; a < input.anchors; ++a) {
+    for (const auto& [p, n, weight, hinge] : naive_triplets(input, a, args)) {
+      const double slope = args.squared ? 2 * weight * hinge : weight * double(hinge > 0);
+      loss += weight * hinge * (args.squared ? hinge : 1);
+      slopes[a * input.items + p] += slope;
+      slopes[a * input.items + n] -= slope;
+      ++count;
+      nonzero += hinge > 0;
+    }
+  }
+  const double by = args.reduction == Reduction::sum ? 1 : args.reduction == Reduction::mean ? count : nonzero;
+  TripletResult result{loss / std::max(1.0, by), {}};
+  for (double slope : slopes) result.gradient.push_back(float(slope / std::max(1.0, by)));
+  return result;
+}
+
+inline TripletResult triplet_on_cpu(const TripletCase& input, OrderAwareTriplet args) {
+  TripletResult result{0, std::vector<float>(input.distances.size(), NAN)};
+  std::vector<TripletSum> sums(input.anchors);
+  args.distances = input.distances.data();
+  args.relation = input.relation.data();
+  args.anchor_codes.data = input.anchor_codes.data();
+  args.item_codes.data = input.item_codes.data();
+  args.gradient = result.gradient.data();
+  args.sums = sums.data();
+  const int64_t blocks = order_aware_triplet_blocks(args.anchors);
+  for (int64_t block = 0; block < blocks; ++block) order_aware_triplet_cpu(args, block);
+  const TripletScale scale = order_aware_triplet_scale(args);
+  for (int64_t block = 0; block < blocks; ++block) order_aware_triplet_rescale_cpu(args, scale.gradient, block);
+  result.loss = scale.loss;
+  return result;
+}
+
+inline void expect_result(const TripletResult& got, const TripletResult& want) {
+  CHECK_NEAR(got.loss, want.loss, 5e-6 * std::fabs(want.loss));
+  double largest = 0, error = 0;
+  for (size_t i = 0; i < want.gradient.size(); ++i) {
+    largest = std::max(largest, double(std::fabs(want.gradient[i])));
+    error = std::max(error, double(std::fabs(got.gradient[i] - want.gradient[i])));
+  }
+  CHECK_NEAR(error, 0.0, 5e-6 * largest);
+}
+
+template <class F>  // f(weighting, squared, reduction)
+void for_each_triplet_option(const F& f) {
+  for (Weighting weighting : {Weighting::none, Weighting::delta_ap})
+    for (bool squared : {false, true})
+      for (Reduction reduction : {Reduction::mean, Reduction::sum, Reduction::avg_nonzero})
+        f(weighting, squared, reduction);
+}
+
+}  // namespace fasthash

@@ -1,0 +1,80 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "order_aware_triplet/order_aware_triplet.h"
+
+#include <limits>
+
+#include "check.h"
+#include "common/machine.h"
+#include "order_aware_triplet/order_aware_triplet_math.h"
+#include "order_aware_triplet/rank_order.h"
+#include "order_aware_triplet_case.h"
+
+namespace fasthash {
+namespace {
+
+void expect_brute_force(const TripletCase& input) {
+  for_each_triplet_option([&](Weighting weighting, bool squared, Reduction reduction) {
+    const OrderAwareTriplet args = input.arguments(weighting, squared, reduction);
+    expect_result(triplet_on_cpu(input, args), naive_order_aware_triplet(input, args));
+  });
+}
+
+TEST(order_aware_triplet_equals_brute_force_on_every_machine) {
+  for (Machine machine : machines_available()) {
+    force_machine(machine_name(machine));
+    check::context = machine_name(machine);
+    for (int items : {1, 2, 7, 15, 16, 17, 31, 33, 50}) expect_brute_force(TripletCase(3, items, 1, unsigned(items)));
+    expect_brute_force(TripletCase(5, 20, 9));
+  }
+  force_machine("");
+}
+
+TEST(order_aware_triplet_of_many_anchors_in_blocks) {
+  const TripletCase input(200, 12, 2);
+  CHECK(order_aware_triplet_blocks(200) < 200);
+  expect_brute_force(input);
+}
+
+TEST(order_aware_triplet_without_triplets_is_zero) {
+  for (int8_t kind : {-1, 0, 1}) {
+    TripletCase input(4, 9, 1);
+    std::fill(input.relation.begin(), input.relation.end(), kind);
+    const TripletResult result =
+        triplet_on_cpu(input, input.arguments(Weighting::delta_ap, true, Reduction::avg_nonzero));
+    CHECK_EQ(result.loss, 0.0);
+    for (float gradient : result.gradient) CHECK_EQ(gradient, 0.0f);
+  }
+}
+
+TEST(distance_keys_are_in_the_order_of_the_distances) {
+  const float infinity = std::numeric_limits<float>::infinity();
+  const float rising[] = {-infinity, -2.0f, -1e-40f, 0.0f, 1e-40f, 1.0f, 1.0000001f, infinity, NAN};
+  for (int i = 0; i + 1 < 9; ++i) CHECK(distance_key(rising[i]) < distance_key(rising[i + 1]));
+  CHECK_EQ(distance_key(-0.0f), distance_key(0.0f));
+  CHECK_EQ(distance_key(-NAN), distance_key(NAN));
+}
+
+TEST(rank_order_sorts_by_hamming_then_distance_then_index) {
+  std::mt19937 random(1);
+  for (int count : {1, 2, 47, 48, 49, 50, 300, 2000}) {
+    for (uint32_t spread : {1u, 5u, 0xffffffffu}) {
+      RankOrder order(count, 2);
+      std::vector<int32_t> hamming;
+      std::vector<std::tuple<int32_t, uint32_t, uint32_t>> expected;
+      for (uint32_t i = 0; i < uint32_t(count); ++i) {
+        hamming.push_back(int32_t(random() % 17));
+        const uint32_t key = spread == 0xffffffffu ? uint32_t(random()) : uint32_t(random() % spread);
+        order.add(i, key);
+        expected.emplace_back(hamming.back(), key, i);
+      }
+      std::sort(expected.begin(), expected.end());
+      const uint32_t* sorted = order.sort(hamming.data());
+      bool same = true;
+      for (int i = 0; i < count; ++i) same = same && sorted[i] == std::get<2>(expected[i]);
+      CHECK(same);
+    }
+  }
+}
+
+}  // namespace
+}  // namespace fasthash
