@@ -31,6 +31,19 @@ def random_codes(rows: int, bytes_per_row: int) -> Tensor:
     return torch.randint(0, 256, (rows, bytes_per_row), dtype=torch.uint8)
 
 
+def packed_layouts(rows: int, width: int) -> dict[str, Tensor]:
+    """Packed codes (rows, width) in every memory layout an op can meet; `odd` is aligned to no word."""
+    return {
+        "dense": random_codes(rows, width),
+        "odd": random_codes(rows, width + 6)[:, 3 : 3 + width],
+        "wide": random_codes(rows, width + 16)[:, 8 : 8 + width],
+        "transposed": random_codes(width, rows).T,
+        "every_other": random_codes(rows, 2 * width)[:, ::2],
+        "every_other_row": random_codes(2 * rows, width)[::2],
+        "expanded": random_codes(1, width).expand(rows, width),
+    }
+
+
 def triplet_case(
     anchors: int, items: int, bits: int = 6, *, levels: int | None = 64, dtype: torch.dtype = torch.float32
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:

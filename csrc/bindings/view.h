@@ -82,6 +82,7 @@ struct Rows {
 };
 inline std::optional<Rows> as_rows(const View& view) {
   const int64_t rank = view.rank(), length = view.sizes[rank - 1];
+  if (view.numel() == 0) return Rows{0, length, length};
   if (length != 1 && view.strides[rank - 1] != 1) return std::nullopt;
   Rows rows{1, length, length};
   int64_t expected = -1;  // stride that the next outer dimension must have
