@@ -17,7 +17,7 @@ from fasthash.data import ImageSplits, LabelledImages, digits
 from fasthash.index import HammingIndex
 from fasthash.report import Method, Report, choose_examples
 from fasthash.training import TrainConfig, Trainer, encode_images
-from fasthash.training.evaluation import measure
+from fasthash.training.evaluation import measure, queries_per_second
 from fasthash.training.log import Record
 
 
@@ -76,23 +76,9 @@ def run_demo(config: TrainConfig, on_step: Callable[[int, int, Record | None], N
         ],
         examples=choose_examples(splits.test, splits.train, index.search(learned[0], 10)),
         records=trainer.log.records,
-        share_of_ones=ops.unpack_codes(learned[1], config.bits, torch.bool).float().mean(0),
+        share_of_ones=ops.unpack_codes(learned[1], config.bits).gt(0).float().mean(0),
         facts=_facts(config, splits, trainer, seconds),
     )
-
-
-def queries_per_second(
-    query_codes: Tensor, database_codes: Tensor, bits: int, k: int = 10, seconds: float = 0.3
-) -> float:
-    """Queries answered in a second by an index of ``database_codes``, all queries in one call, after a first one."""
-    index = HammingIndex(bits)
-    index.add(database_codes)
-    index.search(query_codes, k)
-    calls, began = 0, time.perf_counter()
-    while (passed := time.perf_counter() - began) < seconds:
-        index.search(query_codes, k)
-        calls += 1
-    return calls * len(query_codes) / passed
 
 
 def _tell(

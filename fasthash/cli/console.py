@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Protocol
 
+import torch
 import typer
 from rich.console import Console
 from rich.markup import escape
@@ -18,7 +19,7 @@ console = Console()
 errors = Console(stderr=True)
 
 # What a user's input, files or machine can cause; anything else is a defect and shows its traceback.
-_USERS_ERRORS = (ValueError, OSError, MemoryError)
+_USERS_ERRORS = (ValueError, OSError, MemoryError, torch.OutOfMemoryError)
 _FAILED = 2
 
 

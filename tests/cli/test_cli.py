@@ -106,13 +106,16 @@ def test_encode_search_evaluate(trained, images, tmp_path):
     assert result.exit_code == 0, result.output
     assert result.output.count(" │ ") == 2 * 36
 
-    result = run("evaluate", "--run", trained)
+    result = run("evaluate", "--run", trained, "--report", tmp_path / "report.html")
     assert result.exit_code == 0, result.output
     numbers = json.loads((trained / "evaluation.json").read_text())
     assert (numbers["database"], numbers["queries"], numbers["bits"]) == (36, 12, 12)
     assert numbers["mean_average_precision"] > 0.8
     assert f"{numbers['mean_average_precision']:.4f}" in result.output
     assert "precision at recall 0.5" in result.output
+    page = (tmp_path / "report.html").read_text()
+    assert "12-bit codes of run" in page
+    assert page.count('class="row"') >= 3
 
 
 def test_encode_other_images(trained, images, tmp_path):
