@@ -17,10 +17,10 @@ from fasthash.training.encoding import read_for_run
 
 def encode(
     run: Annotated[Path, typer.Option(help="Folder of a run of fasthash train.")],
-    split: Annotated[str | None, typer.Option(help="train or test: class folders below the data folder.")] = None,
-    data: Annotated[
-        str | None, typer.Option(help="Other images than the run's; without --split, all images below the folder.")
+    split: Annotated[
+        str | None, typer.Option(help="train or test; train, unless the data folder has none: then all images in it.")
     ] = None,
+    data: Annotated[str | None, typer.Option(help="Folder of other images than the run's.")] = None,
     out: Annotated[Path | None, typer.Option("--out", "-o", help="Codes file; RUN/codes-SPLIT.safetensors.")] = None,
     index: Annotated[Path | None, typer.Option(help="Write a Hamming index of the codes as well.")] = None,
     device: Annotated[str, typer.Option(help="cpu, cuda or auto.")] = "auto",
@@ -30,7 +30,7 @@ def encode(
     **Example:** `fasthash encode --run runs/photos --split train --index runs/photos/index.safetensors`
     """
     trained = load_run(run, resolve_device(device))
-    if split is None and data is None:
+    if split is None and (data is None or Path(data, "train").is_dir()):
         split = "train"
     images, root = read_images(trained, data, split)
     codes = encode_with_bar(trained, images, root)

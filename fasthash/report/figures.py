@@ -105,23 +105,29 @@ def draw_balance(share_of_ones: Tensor) -> Draw:
 
 
 def save_picture(report: Report, path: Path) -> None:
-    """A PNG for a README: queries with their nearest images, beside the precision-recall curve."""
-    with rc_context(_RC):
-        figure = Figure(figsize=(10.5, 4.2), layout="constrained", facecolor="white")
-        found, curve = figure.subplots(1, 2, width_ratios=(1.25, 1))
-        _draw_examples(found, _for_picture(report.examples), LIGHT)
-        _dress(curve, LIGHT)
-        draw_precision_recall(report.methods)(curve, LIGHT)
-        curve.set_title("precision over recall", fontsize=11, color=LIGHT.text)
+    """A PNG for a README: queries with their nearest images, beside the charts of the page."""
+    charts = (
+        ("curve", "precision over recall", draw_precision_recall(report.methods)),
+        ("loss", "training", draw_loss(report.records)),
+        ("bits", "balance of the bits", draw_balance(report.share_of_ones)),
+    )
+    with rc_context(_RC | {"font.size": 9.0}):
+        figure = Figure(figsize=(12, 5.4), layout="constrained", facecolor="white")
+        parts = figure.subplot_mosaic([["found", "curve", "curve"], ["found", "loss", "bits"]], width_ratios=(2, 1, 1))
+        _draw_examples(parts["found"], _for_picture(report.examples), LIGHT)
+        for name, title, draw in charts:
+            _dress(parts[name], LIGHT)
+            draw(parts[name], LIGHT)
+            parts[name].set_title(title, fontsize=11, color=LIGHT.text)
         buffer = BytesIO()
-        figure.savefig(buffer, format="png", dpi=150)
+        figure.savefig(buffer, format="png", dpi=140)
     with atomic_write(path) as file:
         file.write(buffer.getvalue())
 
 
 def _for_picture(examples: Sequence[Example]) -> list[Example]:
-    """Eight rows, the last one among them, which has most to tell about errors."""
-    return [*examples[:7], *examples[-1:]] if len(examples) > 8 else list(examples)
+    """Ten rows, the last one among them, which has most to tell about errors."""
+    return [*examples[:9], *examples[-1:]] if len(examples) > 10 else list(examples)
 
 
 def _draw_examples(axes: Axes, examples: Sequence[Example], theme: Theme) -> None:

@@ -123,6 +123,9 @@ def test_encode_other_images(trained, images, tmp_path):
     assert result.exit_code == 0, result.output
     codes = CodeSet.load(tmp_path / "codes")
     assert set(codes.labels.tolist()) == {-1}
+    result = run("encode", "--run", trained, "--data", images)
+    assert result.exit_code == 0, result.output
+    assert CodeSet.load(trained / "codes-train.safetensors").names[0] == "bars/000.png"
     result = run("encode", "--run", trained, "--data", images, "--split", "test", "--out", tmp_path / "codes2")
     assert result.exit_code == 0, result.output
     labelled = CodeSet.load(tmp_path / "codes2")
