@@ -64,9 +64,10 @@ void spread_words(const uint8_t* code, int64_t width, uint64_t* words, int64_t s
 
 void fill_groups_scalar(const FillRun& run) {
   const int64_t words = words_of(run.width);
-  for (int64_t i = 0; i < run.count; ++i)
-    spread_words(run.codes + i * run.stride, run.width, run.groups + i / group_codes * words * group_codes + i % group_codes,
-                 group_codes);
+  for (int64_t i = 0; i < run.count; ++i) {
+    uint64_t* group = run.groups + i / group_codes * words * group_codes;
+    spread_words(run.codes + i * run.stride, run.width, group + i % group_codes, group_codes);
+  }
 }
 
 int64_t scan_below_scalar(const ScanRun& run, int32_t threshold, Hit* hits) {
@@ -85,9 +86,7 @@ void scan_all_scalar(const ScanRun& run, int32_t* distances) {
 ScanBelow* select_scan_below() { return below_variants.select(); }
 ScanAll* select_scan_all() { return all_variants.select(); }
 
-int64_t block_codes(int64_t words) {
-  return std::max(tile_codes, block_bytes / (8 * words) / tile_codes * tile_codes);
-}
+int64_t block_codes(int64_t words) { return std::max(tile_codes, block_bytes / (8 * words) / tile_codes * tile_codes); }
 
 void load_words(const CodeRows& rows, int64_t first, int64_t count, uint64_t* words) {
   const int64_t step = words_of(rows.width);

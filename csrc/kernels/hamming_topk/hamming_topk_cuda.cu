@@ -71,8 +71,8 @@ __global__ void __launch_bounds__(scan_warps* kWarpSize)
 }
 
 // One distance of one query: counts by segment become places from `place` on.
-__device__ inline void place_segments(const Workspace& own, const HammingTopkPlan& plan, int64_t distance, int32_t place,
-                                      int32_t k) {
+__device__ inline void place_segments(const Workspace& own, const HammingTopkPlan& plan, int64_t distance,
+                                      int32_t place, int32_t k) {
   int32_t* at = own.counts + distance;
   for (int64_t segment = 0; segment < plan.segments; ++segment, at += plan.bins) {
     const int32_t count = *at;
@@ -82,8 +82,7 @@ __device__ inline void place_segments(const Workspace& own, const HammingTopkPla
   }
 }
 
-__global__ void __launch_bounds__(place_threads)
-    place_kernel(HammingTopkPlan plan, int32_t k, int32_t* workspace) {
+__global__ void __launch_bounds__(place_threads) place_kernel(HammingTopkPlan plan, int32_t k, int32_t* workspace) {
   FH_SHARED(int32_t[kMaxWarps], scratch);
   const Workspace own = workspace_of(workspace, plan, blockIdx.x);
   int32_t before = 0;  // codes at distances below those of this step
@@ -91,8 +90,7 @@ __global__ void __launch_bounds__(place_threads)
     const int64_t distance = first + threadIdx.x;
     int32_t total = 0;
     if (distance < plan.bins)
-      for (int64_t segment = 0; segment < plan.segments; ++segment)
-        total += own.counts[segment * plan.bins + distance];
+      for (int64_t segment = 0; segment < plan.segments; ++segment) total += own.counts[segment * plan.bins + distance];
     const Scan<int32_t> scan = block_exclusive_scan(total, scratch);
     const int32_t place = before + scan.before;
     if (distance < plan.bins) place_segments(own, plan, distance, place, k);
