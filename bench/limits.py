@@ -23,9 +23,11 @@ SIZES = (1 << 16, 1 << 20, 1 << 24, 1 << 28)
 QUICK_SIZES = (1 << 20,)
 SCAN_BITS = (64, 256)
 _CACHE_BYTES = 1 << 14
+_CALL_AT_LEAST = 2e-3  # seconds
 _SOURCE = Path(__file__).with_name("native") / "limits.cpp"
 
 Limit = dict[str, Any]
+Repeated = Callable[[int], None]
 
 
 def build_native(folder: Path) -> ctypes.CDLL:
@@ -57,69 +59,61 @@ def measure(native: ctypes.CDLL, threads: Iterable[int], quick: bool = False) ->
     return limits
 
 
-def _best(pool: ThreadPoolExecutor, calls: list[Callable[[], Any]], seconds: float) -> float:
-    """Median seconds of all calls together, side by side, each repeated to outlast the start of a thread."""
-    begin = time.perf_counter()
-    _together(pool, calls, 1)
-    repeats = max(1, int(1e-3 / (time.perf_counter() - begin)))
+def _best(pool: ThreadPoolExecutor, calls: list[Repeated], seconds: float) -> float:
+    """Median seconds of one pass of all calls, side by side; a call makes many passes, to outlast its own start."""
+    passes = 1
+    while _together(pool, calls, passes) < _CALL_AT_LEAST:
+        passes *= 4
     times, end = [], time.perf_counter() + seconds
     while time.perf_counter() < end or len(times) < 3:
-        begin = time.perf_counter()
-        _together(pool, calls, repeats)
-        times.append((time.perf_counter() - begin) / repeats)
+        times.append(_together(pool, calls, passes) / passes)
     return median(times)
 
 
-def _together(pool: ThreadPoolExecutor, calls: list[Callable[[], Any]], repeats: int) -> None:
-    def work(call: Callable[[], Any]) -> None:
-        for _ in range(repeats):
-            call()
-
-    for future in [pool.submit(work, call) for call in calls]:
+def _together(pool: ThreadPoolExecutor, calls: list[Repeated], passes: int) -> float:
+    """Seconds until all calls are done."""
+    begin = time.perf_counter()
+    for future in [pool.submit(call, passes) for call in calls]:
         future.result()
+    return time.perf_counter() - begin
 
 
 def _words(count: int) -> torch.Tensor:
     return torch.randint(-(2**63), 2**63 - 1, (count,), dtype=torch.int64)
 
 
-def _pointer(tensor: torch.Tensor) -> ctypes.c_void_p:
-    return ctypes.c_void_p(tensor.data_ptr())
+def _repeated(function: Any, *tensors: torch.Tensor, sizes: tuple[int, ...]) -> Repeated:
+    """A native function over tensors; ctypes lets go of the interpreter meanwhile."""
+    pointers = [ctypes.c_void_p(tensor.data_ptr()) for tensor in tensors]
+    numbers = [ctypes.c_size_t(size) for size in sizes]
+
+    def run(passes: int) -> None:
+        assert tensors  # they stay alive as long as the pointers
+        function(*pointers, *numbers, ctypes.c_size_t(passes))
+
+    return run
 
 
 def _copy(native: ctypes.CDLL, pool: ThreadPoolExecutor, threads: int, size: int, seconds: float) -> Limit:
-    """Bytes per second, read and written both counted; `size` is what a call moves, over all threads."""
+    """Bytes per second, read and written both counted; `size` is what a pass moves, over all threads."""
     each = size // 2 // threads // 512 * 512
-    calls = [_copier(native, _words(each // 8), each) for _ in range(threads)]
+    calls = [_repeated(native.copy_bytes, _words(each // 8), _words(each // 8), sizes=(each,)) for _ in range(threads)]
     return _limit("copy", threads, 2 * each * threads / _best(pool, calls, seconds), bytes=size)
-
-
-def _copier(native: ctypes.CDLL, source: torch.Tensor, size: int) -> Callable[[], Any]:
-    target = source.clone()
-    return lambda: native.copy_bytes(_pointer(target), _pointer(source), ctypes.c_size_t(size))
 
 
 def _read(native: ctypes.CDLL, pool: ThreadPoolExecutor, threads: int, size: int, seconds: float) -> Limit:
     count = size // threads // 512 * 64
-    calls = [_reader(native, _words(count)) for _ in range(threads)]
+    calls = [_repeated(native.read_words, _words(count), sizes=(count,)) for _ in range(threads)]
     return _limit("read", threads, 8 * count * threads / _best(pool, calls, seconds), bytes=size)
 
 
-def _reader(native: ctypes.CDLL, source: torch.Tensor) -> Callable[[], Any]:
-    return lambda: native.read_words(_pointer(source), ctypes.c_size_t(len(source)))
-
-
 def _scan(native: ctypes.CDLL, pool: ThreadPoolExecutor, threads: int, bits: int, seconds: float) -> Limit:
-    words, repeats = bits // 64, 100
+    words = bits // 64
     codes = _CACHE_BYTES // (8 * words)
-    calls = [_scanner(native, words, codes, repeats) for _ in range(threads)]
-    return _limit("scan", threads, 4 * codes * repeats * threads / _best(pool, calls, seconds), bits=bits)
-
-
-def _scanner(native: ctypes.CDLL, words: int, codes: int, repeats: int) -> Callable[[], Any]:
-    queries, database = _words(4 * words), _words(codes * words)
-    sizes = [ctypes.c_size_t(n) for n in (words, codes, repeats)]
-    return lambda: native.scan(_pointer(queries), _pointer(database), *sizes)
+    calls = [
+        _repeated(native.scan, _words(4 * words), _words(codes * words), sizes=(words, codes)) for _ in range(threads)
+    ]
+    return _limit("scan", threads, 4 * codes * threads / _best(pool, calls, seconds), bits=bits)
 
 
 def _limit(name: str, threads: int, rate: float, **what: int) -> Limit:

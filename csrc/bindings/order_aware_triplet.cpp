@@ -55,6 +55,16 @@ void check_device(const char* name, const View& view, const View& distances) {
   argument(name).expect(view.device == distances.device, "on " + text(distances.device), text(view.device));
 }
 
+void check_tensors(const View& distances, const View& relation, const View& anchor_codes, const View& item_codes) {
+  check_distances(distances);
+  check_relation(relation, distances);
+  check_codes("anchor_codes", anchor_codes, distances.sizes[0], anchor_codes);
+  check_codes("item_codes", item_codes, distances.sizes[1], anchor_codes);
+  check_device("relation", relation, distances);
+  check_device("anchor_codes", anchor_codes, distances);
+  check_device("item_codes", item_codes, distances);
+}
+
 void set_options(OrderAwareTriplet& args, const Settings& settings) {
   argument("margin").expect(std::isfinite(settings.margin), "a finite number", settings.margin);
   argument("weighting")
@@ -89,15 +99,8 @@ void run_on_cpu(OrderAwareTriplet args, void* loss) {
 template <class Door, class Tensor = typename Door::Tensor>
 std::tuple<Tensor, Tensor> forward(const Tensor& distances, const Tensor& relation, const Tensor& anchor_codes,
                                    const Tensor& item_codes, const Settings& settings) {
-  const View view = Door::view(distances), relation_view = Door::view(relation), anchor_view = Door::view(anchor_codes),
-             item_view = Door::view(item_codes);
-  check_distances(view);
-  check_relation(relation_view, view);
-  check_codes("anchor_codes", anchor_view, view.sizes[0], anchor_view);
-  check_codes("item_codes", item_view, view.sizes[1], anchor_view);
-  check_device("relation", relation_view, view);
-  check_device("anchor_codes", anchor_view, view);
-  check_device("item_codes", item_view, view);
+  const View view = Door::view(distances);
+  check_tensors(view, Door::view(relation), Door::view(anchor_codes), Door::view(item_codes));
   OrderAwareTriplet args{};
   set_options(args, settings);
 

@@ -7,17 +7,19 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Protocol
 
+import torch
 import typer
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
 from typer.core import TyperGroup
 
 console = Console()
 errors = Console(stderr=True)
 
 # What a user's input, files or machine can cause; anything else is a defect and shows its traceback.
-_USERS_ERRORS = (ValueError, OSError, MemoryError)
+_USERS_ERRORS = (ValueError, OSError, MemoryError, torch.OutOfMemoryError)
 _FAILED = 2
 
 
@@ -73,6 +75,12 @@ def progress_bar(description: str, unit: str = "images") -> Iterator[Move]:
             progress.update(task, completed=done, total=total, visible=True, note=note)
 
         yield move
+
+
+def print_table(title: str, table: Table) -> None:
+    """A table below its title, which may be wider."""
+    console.print(f"[bold]{escape(title)}[/]", highlight=False)
+    console.print(table)
 
 
 def report_broken(broken: list[str], folder: str) -> None:

@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from fasthash.cli.console import console, progress_bar
+from fasthash.cli.console import console, print_table, progress_bar
 from fasthash.demo import demo_config, run_demo
 from fasthash.report import Method, save_picture, write_report
 from fasthash.training.log import Record
@@ -38,7 +38,7 @@ def demo(
             move(step, steps, "" if record is None else f"loss {record['loss']:.3g}")
 
         report = run_demo(demo_config(bits, epochs, seed, device), show)
-    console.print(scores_table(report.methods, f"{bits}-bit codes: queries held out, database = training images"))
+    print_table(f"{bits}-bit codes; queries held out, database = training images", scores_table(report.methods))
     write_report(report, out)
     console.print(f"Report with pictures and curves: {out}", highlight=False, soft_wrap=True)
     if figure is not None:
@@ -47,9 +47,9 @@ def demo(
     console.print(f"All in {time.perf_counter() - began:.0f} s.", highlight=False)
 
 
-def scores_table(methods: Sequence[Method], title: str) -> Table:
+def scores_table(methods: Sequence[Method]) -> Table:
     """Quality and speed of each method, one row each."""
-    table = Table(title=title, title_justify="left")
+    table = Table()
     table.add_column("codes", no_wrap=True)
     for name in ("mAP", "precision@10", "precision within radius 2", "queries per second"):
         table.add_column(name, justify="right")

@@ -24,21 +24,21 @@ def info(as_json: Annotated[bool, typer.Option("--json", help="Print JSON instea
     if as_json:
         console.print_json(json.dumps(facts, default=str))
         return
-    table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
-    table.add_column(style="bold")
+    table = Table(show_header=False, box=None, padding=(0, 3, 0, 0))
+    table.add_column(no_wrap=True)
     table.add_column(overflow="fold")
-    for name, value in _rows("", facts):
-        table.add_row(escape(name), escape(value))
+    for name, value in _rows(facts):
+        table.add_row(name, escape(value))
     console.print(table)
 
 
-def _rows(prefix: str, facts: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """One line for each fact; tables inside become lines named ``outer inner``."""
+def _rows(facts: Mapping[str, Any], depth: int = 0) -> list[tuple[str, str]]:
+    """One line for each fact; a table inside becomes a heading with its facts indented below."""
     rows = []
     for key, value in facts.items():
-        name = f"{prefix} {key}".strip().replace("_", " ")
+        name = "  " * depth + escape(key.replace("_", " "))
         if isinstance(value, Mapping):
-            rows += _rows(name, value)
+            rows += [(f"[bold]{name}[/]", ""), *_rows(value, depth + 1)]
         else:
             rows.append((name, _words(value)))
     return rows

@@ -11,7 +11,7 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from fasthash.cli.console import console
+from fasthash.cli.console import print_table
 from fasthash.data import CodeSet, DataError
 from fasthash.index import HammingIndex
 from fasthash.training import encode_images, load_run, resolve_device
@@ -21,7 +21,7 @@ from fasthash.types import HammingTopK
 
 def search(
     run: Annotated[Path, typer.Option(help="Folder of a run of fasthash train: its network encodes the queries.")],
-    images: Annotated[list[Path] | None, typer.Argument(metavar="[IMAGE]...", help="More query images.")] = None,
+    images: Annotated[list[Path] | None, typer.Argument(metavar="IMAGE", help="More query images.")] = None,
     query: Annotated[list[Path] | None, typer.Option(help="Query image; may be repeated.")] = None,
     codes: Annotated[Path | None, typer.Option(help="Codes file to search; RUN/codes-train.safetensors.")] = None,
     index: Annotated[Path | None, typer.Option(help="Index file to search; names need --codes too.")] = None,
@@ -36,14 +36,23 @@ def search(
     if not files:
         raise DataError("--query must name at least one image, got none")
     trained = load_run(run, resolve_device(device))
-    known = CodeSet.load(codes or run / "codes-train.safetensors") if codes or not index else None
+    known = _known(run, codes) if codes or not index else None
     searched = _index(index, known)
     if searched.bits != trained.config.bits:
         raise DataError(f"{codes or index}: expected codes of {trained.config.bits} bits, got {searched.bits}")
-    queries = replace(image_folder(trained.config, run), size=trained.image_size).read_files(files)
+    folder = replace(image_folder(trained.config, run), size=trained.image_size, on_broken="fail")
+    queries = folder.read_files(files)
     found = searched.search(encode_images(trained.model, queries), k)
     for row, name in enumerate(queries.names):
-        console.print(_table(name, row, found, known))
+        print_table(f"Nearest to {name}", _table(row, found, known))
+
+
+def _known(run: Path, codes: Path | None) -> CodeSet:
+    """The codes file that was named, or the one that encoding the run's training images leaves."""
+    path = codes or run / "codes-train.safetensors"
+    if codes is None and not path.exists():
+        raise DataError(f"{path}: expected codes to search, got no such file; fasthash encode --run {run} writes it")
+    return CodeSet.load(path)
 
 
 def _index(path: Path | None, known: CodeSet | None) -> HammingIndex:
@@ -56,9 +65,9 @@ def _index(path: Path | None, known: CodeSet | None) -> HammingIndex:
     return built
 
 
-def _table(query: str, row: int, found: HammingTopK, known: CodeSet | None) -> Table:
+def _table(row: int, found: HammingTopK, known: CodeSet | None) -> Table:
     """The nearest images of one query; padding (id -1) is left out."""
-    table = Table(title=f"nearest to {escape(query)}", title_justify="left")
+    table = Table()
     table.add_column("rank", justify="right")
     table.add_column("distance", justify="right")
     table.add_column("id", justify="right")

@@ -19,7 +19,7 @@ from fasthash.training.trainer import CHECKPOINT_NAME, CONFIG_NAME
 
 def train(
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the run; made if need be.")],
-    data: Annotated[str | None, typer.Option(help="Folder with train/<class>/* and test/<class>/*.")] = None,
+    data: Annotated[str | None, typer.Option(help="Folder with train/CLASS/* and test/CLASS/*.")] = None,
     bits: Annotated[int | None, typer.Option(help="Code length.")] = None,
     epochs: Annotated[int | None, typer.Option(help="Passes over the training images.")] = None,
     seed: Annotated[int | None, typer.Option(help="Decides weights, batches and augmentation.")] = None,

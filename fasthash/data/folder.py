@@ -7,7 +7,7 @@ import hashlib
 import os
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -64,8 +64,9 @@ class ImageFolder:
         train_classes, test_classes = (list(found[split]) for split in ("train", "test"))
         if train_classes != test_classes:
             raise DataError(_difference(Path(self.root), train_classes, test_classes))
-        train = self._load(Path(self.root, "train"), found["train"])
-        test = self._load(Path(self.root, "test"), found["test"])
+        counts = [sum(len(files) for files in found[split].values()) for split in ("train", "test")]
+        train = self._part(0, sum(counts))._load(Path(self.root, "train"), found["train"])
+        test = self._part(counts[0], sum(counts))._load(Path(self.root, "test"), found["test"])
         if train.shape != test.shape:
             raise DataError(
                 f"{Path(self.root, 'test')}: expected {_pixels(train.shape)} as in train, got {_pixels(test.shape)}; "
@@ -104,6 +105,13 @@ class ImageFolder:
         paths = [str(Path(folder, name)) for name in names]
         return self._decode_all(paths, names, torch.full((len(paths),), -1), [])
 
+    def _part(self, before: int, total: int) -> ImageFolder:
+        """A copy whose progress counts on from ``before`` and up to ``total``."""
+        if self.progress is None:
+            return self
+        report = self.progress
+        return replace(self, progress=lambda done, _: report(before + done, total))
+
     def _list_split(self, split: str) -> dict[str, list[str]]:
         """Class name -> its files, relative to the class folder, all in sorted order."""
         root = _existing_folder(Path(self.root), "train and test folders")
@@ -135,7 +143,9 @@ class ImageFolder:
         decode = _Decoder(self.channels, self.size)
         pixels: Tensor | None = None
         good: list[int] = []
-        for done, (position, outcome) in enumerate(_decode_in_threads(decode, paths)):
+        for position, outcome in _decode_in_threads(decode, paths):
+            if self.progress is not None and (position % 100 == 99 or position + 1 == len(paths)):
+                self.progress(position + 1, len(paths))
             if isinstance(outcome, DataError):
                 if self.on_broken == "fail":
                     raise outcome
@@ -148,8 +158,6 @@ class ImageFolder:
             if pixels is not None:
                 pixels[len(good)] = outcome
             good.append(position)
-            if self.progress is not None and (done % 100 == 99 or done + 1 == len(paths)):
-                self.progress(done + 1, len(paths))
         if decode.first is None:
             raise DataError(f"{paths[0]}: expected images that Pillow can decode, got none among {len(paths)} files")
         return _assemble(decode, paths, names, labels, classes, good, pixels)

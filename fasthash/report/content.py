@@ -77,18 +77,19 @@ class Report:
 
 
 def choose_examples(
-    queries: LabelledImages, database: LabelledImages, found: HammingTopK, worst: int = 2
+    queries: LabelledImages, database: LabelledImages, found: HammingTopK, classes: int = 10, worst: int = 2
 ) -> list[Example]:
-    """The first query of every class, and the ``worst`` others with most wrong images among those found.
+    """The first query of each of ``classes`` classes, and the ``worst`` others with most wrong images found.
 
     Args:
         queries: The queries.
         database: What was searched; the ids of ``found`` are positions in it.
         found: (Q, k) nearest images of every query.
+        classes: Show no more than so many classes; the first ones.
         worst: How many of the worst to add.
     """
     wrong = (database.labels[found.ids] != queries.labels[:, None]).sum(1)
-    first = [int((queries.labels == label).nonzero()[0, 0]) for label in sorted(set(queries.labels.tolist()))]
+    first = [int((queries.labels == label).nonzero()[0, 0]) for label in sorted(set(queries.labels.tolist()))[:classes]]
     ranked = wrong.argsort(descending=True, stable=True).tolist()
     failing = [row for row in ranked if row not in first and int(wrong[row]) > 0][:worst]
     return [_example(queries, database, found, row) for row in first + failing]

@@ -35,6 +35,7 @@ class Theme:
 
 LIGHT = Theme("#1f2937", "#d1d5db", ("#2563eb", "#b45309", "#6b7280"), "#15803d", "#dc2626")
 DARK = Theme("#e5e7eb", "#374151", ("#60a5fa", "#fbbf24", "#9ca3af"), "#4ade80", "#f87171")
+WINDOW = 15  # steps in the running mean of the loss
 _STYLES = ("-", "--", ":")
 _RC: dict[Any, Any] = {
     "svg.hashsalt": "fasthash",
@@ -75,7 +76,7 @@ def draw_precision_recall(methods: Sequence[Method]) -> Draw:
     return draw
 
 
-def draw_loss(records: Sequence[Record], window: int = 15) -> Draw:
+def draw_loss(records: Sequence[Record]) -> Draw:
     """The loss over the steps on a logarithmic scale: each step faintly, and a running mean."""
 
     def draw(axes: Axes, theme: Theme) -> None:
@@ -83,7 +84,7 @@ def draw_loss(records: Sequence[Record], window: int = 15) -> Draw:
         for number, (key, label) in enumerate((("triplet", "triplet loss"), ("penalty", "quantization penalty"))):
             values = np.maximum([record[key] for record in records], 1e-4)
             axes.plot(steps, values, color=theme.series[number], lw=0.6, alpha=0.3)
-            mean = _running_mean(values, window)
+            mean = _running_mean(values, WINDOW)
             axes.plot(steps, mean, _STYLES[number], color=theme.series[number], lw=2, label=label)
         axes.set(xlabel="step", ylabel="loss", yscale="log", xlim=(0, steps[-1]))
         axes.legend(loc="upper right", frameon=False, labelcolor=theme.text, fontsize=9)
@@ -106,9 +107,9 @@ def draw_balance(share_of_ones: Tensor) -> Draw:
 def save_picture(report: Report, path: Path) -> None:
     """A PNG for a README: queries with their nearest images, beside the precision-recall curve."""
     with rc_context(_RC):
-        figure = Figure(figsize=(10.5, 4.4), layout="constrained", facecolor="white")
+        figure = Figure(figsize=(10.5, 4.2), layout="constrained", facecolor="white")
         found, curve = figure.subplots(1, 2, width_ratios=(1.25, 1))
-        _draw_examples(found, report.examples[:8], LIGHT)
+        _draw_examples(found, _for_picture(report.examples), LIGHT)
         _dress(curve, LIGHT)
         draw_precision_recall(report.methods)(curve, LIGHT)
         curve.set_title("precision over recall", fontsize=11, color=LIGHT.text)
@@ -116,6 +117,11 @@ def save_picture(report: Report, path: Path) -> None:
         figure.savefig(buffer, format="png", dpi=150)
     with atomic_write(path) as file:
         file.write(buffer.getvalue())
+
+
+def _for_picture(examples: Sequence[Example]) -> list[Example]:
+    """Eight rows, the last one among them, which has most to tell about errors."""
+    return [*examples[:7], *examples[-1:]] if len(examples) > 8 else list(examples)
 
 
 def _draw_examples(axes: Axes, examples: Sequence[Example], theme: Theme) -> None:

@@ -37,7 +37,8 @@ tr.own td { font-weight: 650; } tr.own td:first-child { color: var(--accent); }
 figure.tile { margin: 0; flex: 1 1 3.3rem; text-align: center; font-size: .74rem; line-height: 1.3;
   color: var(--soft); }
 figure.tile img { display: block; width: 100%; aspect-ratio: 1; object-fit: contain;
-  border-radius: .3rem; padding: 2px;  border: 2px solid var(--line); background: #000; image-rendering: pixelated; }
+  border-radius: .3rem; padding: 2px;  border: 2px solid var(--line); background: #000; }
+.pixelated { image-rendering: pixelated; }
 figure.right img { border-color: var(--right); } figure.wrong img { border-color: var(--wrong); border-style: dashed; }
 .wrong figcaption { color: var(--wrong); font-weight: 700; }
 .query figcaption { color: var(--text); font-weight: 600; }
@@ -122,20 +123,16 @@ def _image(pixels: Tensor) -> str:
     array = pixels.permute(1, 2, 0).numpy()
     buffer = BytesIO()
     Image.fromarray(array[:, :, 0] if array.shape[2] == 1 else array).save(buffer, "PNG", optimize=True)
-    return f'<img alt="" src="{_data_uri(buffer.getvalue(), "image/png")}">'
+    shown = ' class="pixelated"' if max(array.shape[:2]) < 48 else ""
+    return f'<img{shown} alt="" src="{_data_uri(buffer.getvalue(), "image/png")}">'
 
 
 def _charts(report: Report) -> list[str]:
-    return [
+    charts = [
         _chart(
             "Precision over recall",
             "All queries, the whole ranking; items at one distance count together.",
             figures.draw_precision_recall(report.methods),
-        ),
-        _chart(
-            "Training",
-            "Triplet loss and quantization penalty at each step, with a running mean of 15 steps.",
-            figures.draw_loss(report.records),
         ),
         _chart(
             "Balance of the bits",
@@ -143,6 +140,11 @@ def _charts(report: Report) -> list[str]:
             figures.draw_balance(report.share_of_ones),
         ),
     ]
+    if report.records:
+        loss = figures.draw_loss(report.records)
+        caption = f"Triplet loss and quantization penalty at each step, with a running mean of {figures.WINDOW} steps."
+        charts.insert(1, _chart("Training", caption, loss))
+    return charts
 
 
 def _chart(title: str, caption: str, draw: figures.Draw) -> str:

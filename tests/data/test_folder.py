@@ -169,3 +169,9 @@ def _orientation(image, value):
     tags = image.getexif()
     tags[0x0112] = value
     return tags
+
+
+def test_progress_counts_both_splits(folder):
+    seen = []
+    ImageFolder(folder, progress=lambda done, total: seen.append((done, total))).read()
+    assert seen == [(9, 15), (15, 15)]
