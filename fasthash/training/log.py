@@ -4,8 +4,9 @@
 from __future__ import annotations
 
 import json
+from io import FileIO
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 from fasthash.files import atomic_write
 
@@ -26,20 +27,32 @@ class TrainLog:
 
     def __init__(self, path: Path | None, keep_up_to: int = -1) -> None:
         self.records: list[Record] = []
-        self._file: TextIO | None = None
+        self._path = path
+        self._file: FileIO | None = None
         if path is None:
             return
         if path.exists():
             self.records = [record for record in read_log(path) if record["step"] <= keep_up_to]
         with atomic_write(path) as file:
             file.writelines(_line(record).encode() for record in self.records)
-        self._file = path.open("a", encoding="utf-8", buffering=1)
+        self._file = path.open("ab", buffering=0)
 
     def write(self, record: Record) -> None:
-        """Adds one record; the line is in the file when this returns."""
+        """Adds one record; the line is in the file when this returns.
+
+        Raises:
+            OSError: the line cannot be written, as with no space left.
+        """
         self.records.append(record)
-        if self._file is not None:
-            self._file.write(_line(record))
+        if self._file is None:
+            return
+        line = _line(record).encode()
+        try:
+            while line:
+                line = line[self._file.write(line) :]
+        except OSError as error:
+            text = f"the log cannot be written ({error.strerror}); a checkpoint written before is intact"
+            raise OSError(error.errno, text, str(self._path)) from error
 
     def close(self) -> None:
         """Closes the file."""

@@ -22,7 +22,7 @@ from fasthash.training.build import make_loss, make_network, make_optimizer, net
 from fasthash.training.config import ConfigError, TrainConfig, differences
 from fasthash.training.log import Record, TrainLog
 from fasthash.training.schedule import cosine_with_warmup, linear
-from fasthash.training.signals import StopRequest
+from fasthash.training.signals import STOP_SIGNALS, StopRequest
 
 CHECKPOINT_NAME = "checkpoint.safetensors"
 CONFIG_NAME = "config.toml"
@@ -179,6 +179,7 @@ class Trainer:
                 batch_sampler=self.sampler,
                 num_workers=workers,
                 collate_fn=_as_it_is,
+                worker_init_fn=_leave_stopping_to_the_parent,
                 pin_memory=self.device.type == "cuda",
                 generator=torch.Generator(),
             )
@@ -235,6 +236,12 @@ class Trainer:
                 f"{path}: expected the training images the run began with (hash {stored.facts['data']}), "
                 f"got others (hash {self._fingerprint}: {len(self.images)} images, {len(self.images.classes)} classes)"
             )
+
+
+def _leave_stopping_to_the_parent(worker: int) -> None:
+    """Ctrl-C reaches worker processes too; one that died of it would take the last step and its checkpoint along."""
+    for number in STOP_SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
 
 
 def _as_it_is(batch: Any) -> Any:

@@ -15,7 +15,20 @@ import torch
 from fasthash.training.checkpoint import load_checkpoint
 from tests.images import write_folder
 
-OPTIONS = ["--bits", "16", "--epochs", "160", "--device", "cpu", "--set", "width=4", "--set", "samples_per_class=4"]
+OPTIONS = [
+    "--bits",
+    "16",
+    "--epochs",
+    "160",
+    "--device",
+    "cpu",
+    "--set",
+    "width=4",
+    "--set",
+    "samples_per_class=4",
+    "--set",
+    "checkpoint_every=100",
+]
 
 
 def command(*arguments):
@@ -35,17 +48,18 @@ def wait_for_steps(log, count, process):
     pytest.fail(f"no {count} steps in five minutes")
 
 
-def stop_after_three_steps(images, run, number):
-    """Output and exit code of a training process that gets a signal once three steps are logged."""
+def stop_after_three_steps(images, run, number, *options):
+    """Output and exit code of a training whose processes all get a signal once three steps are logged."""
     with subprocess.Popen(
-        command("train", "--data", images, "--out", run, *OPTIONS),
+        command("train", "--data", images, "--out", run, *OPTIONS, *options),
+        start_new_session=True,
         env=environment(),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
     ) as process:
         wait_for_steps(run / "log.jsonl", 3, process)
-        process.send_signal(number)
+        os.killpg(process.pid, number)
         out, err = process.communicate()
     assert err == ""
     return out, process.returncode
@@ -54,11 +68,12 @@ def stop_after_three_steps(images, run, number):
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_signal_saves_and_says_how_to_go_on(tmp_path, number, code):
     run = tmp_path / "run"
-    out, returned = stop_after_three_steps(write_folder(tmp_path / "images"), run, number)
+    workers = ["--workers", "2", "--set", "cache_mb=0"]
+    out, returned = stop_after_three_steps(write_folder(tmp_path / "images"), run, number, *workers)
     assert returned == code
     assert f"fasthash train --out {run} --resume" in out
     step = load_checkpoint(run / "checkpoint.safetensors").facts["step"]
-    assert 3 <= step < 480
+    assert 3 <= step < 240
     assert len((run / "log.jsonl").read_text().splitlines()) == step
 
 
@@ -69,24 +84,30 @@ def test_a_stopped_run_resumes_to_the_same_bits(tmp_path):
     for arguments in (["--out", parts, "--resume"], ["--data", images, "--out", whole, *OPTIONS]):
         subprocess.run(command("train", *arguments), env=environment(), check=True, capture_output=True)
     first, second = (load_checkpoint(run / "checkpoint.safetensors") for run in (whole, parts))
-    assert first.facts["step"] == second.facts["step"] == 480
+    assert first.facts["step"] == second.facts["step"] == 240
     for name, tensor in first.tensors.items():
         assert torch.equal(tensor, second.tensors[name]), name
 
 
-def test_a_full_disk_is_one_clear_line(tmp_path):
+@pytest.mark.parametrize(
+    ("every", "message"),
+    [
+        (1, "checkpoint.safetensors: no space left for the checkpoint; nothing was written"),
+        (1000, "log.jsonl: the log cannot be written (File too large); the checkpoint written before is intact"),
+    ],
+)
+def test_a_full_disk_is_one_clear_line(tmp_path, every, message):
     images = write_folder(tmp_path / "images")
     run = tmp_path / "run"
+    options = ["--data", str(images), "--out", str(run), *OPTIONS, "--set", f"checkpoint_every={every}"]
     # Limits the size of files the way a full disk does: writing beyond fails.
     limited = (
         "import resource, sys; from fasthash.cli import main;"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (20000, 20000));"
-        f"sys.argv = ['fasthash', 'train', '--data', {str(images)!r}, '--out', {str(run)!r}, *{OPTIONS!r}]; main()"
+        f"sys.argv = ['fasthash', 'train', *{options!r}]; main()"
     )
     result = subprocess.run([sys.executable, "-c", limited], env=environment(), capture_output=True, text=True)
     assert result.returncode == 2, result.stderr
-    assert result.stderr.splitlines() == [
-        f"Error: {run / 'checkpoint.safetensors'}: no space left for the checkpoint; nothing was written"
-    ]
+    assert result.stderr.splitlines() == [f"Error: {run}/{message}"]
     assert not (run / "checkpoint.safetensors").exists()
     assert not list(run.glob(".*"))
