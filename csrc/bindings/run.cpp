@@ -3,6 +3,7 @@
 
 #include <dlfcn.h>
 #include <pybind11/pybind11.h>
+#include <sys/mman.h>
 
 #include <atomic>
 #include <exception>
@@ -68,6 +69,17 @@ void run_in_parallel(int64_t begin, int64_t end, const std::function<void(int64_
 constexpr std::chrono::milliseconds short_chunk{20}, long_chunk{100};
 
 }  // namespace
+
+void advise_huge_pages(const View& output) {
+  constexpr uintptr_t page = 4096;
+  constexpr int64_t worthwhile = 4 << 20;
+  const int64_t bytes = output.numel() * dtype_size(output.dtype);
+  if (output.device.cuda || bytes < worthwhile) return;
+  const uintptr_t begin = (reinterpret_cast<uintptr_t>(output.data) + page - 1) / page * page;
+  const uintptr_t end = (reinterpret_cast<uintptr_t>(output.data) + uintptr_t(bytes)) / page * page;
+  // Advice: a system without huge pages refuses it, and nothing is lost.
+  (void)madvise(reinterpret_cast<void*>(begin), end - begin, MADV_HUGEPAGE);
+}
 
 int BlockRunner::threads() { return int(torch::stable::get_num_threads()); }
 

@@ -47,7 +47,9 @@ struct TorchDoor {
     return view;
   }
   static Tensor empty(const Tensor& like, const Shape& sizes, Dtype dtype) {
-    return torch::stable::new_empty(like, sizes, to_scalar_type(dtype));
+    Tensor tensor = torch::stable::new_empty(like, sizes, to_scalar_type(dtype));
+    advise_huge_pages(view(tensor));
+    return tensor;
   }
   static Tensor zeros(const Tensor& like, const Shape& sizes, Dtype dtype) {
     return torch::stable::new_zeros(like, sizes, to_scalar_type(dtype));

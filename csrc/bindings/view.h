@@ -76,6 +76,10 @@ struct Argument {
   }
 };
 
+// Asks for huge pages behind a large new output on the CPU, as NumPy does for its arrays: where memory comes fresh from
+// the system, the first touch of each 4 KiB page would cost more than the kernel that fills it.
+void advise_huge_pages(const View& output);
+
 // The rows of a tensor (..., K) whose leading dimensions collapse into one: row r starts at data + r * stride.
 struct Rows {
   int64_t count, length, stride;
