@@ -79,7 +79,7 @@ stage() {
     *) outcome=failed ;;
   esac
   note "$name" "$outcome" "$status" "$((SECONDS - begin))" "$log"
-  [[ $outcome == passed ]] || tail -n 15 "$log" | sed "s/^/        $name: /"
+  [[ $outcome == passed ]] || tail -n 15 "$log" | awk -v stage="$name" '{ print "        " stage ": " $0 }'
 }
 
 configure_and_build() {
@@ -93,18 +93,21 @@ configure_and_build() {
   command -v ninja >/dev/null && generator=(-GNinja)
   # Unknown compilers may know warnings that ours do not: here they are only shown.
   cmake -S . -B "$BUILD" "${generator[@]}" -DFASTHASH_TESTS=ON -DFASTHASH_CUDA=$cuda -DFASTHASH_WERROR=OFF \
-    -DFASTHASH_CUDA_ARCHITECTURES=$architectures -DPython_EXECUTABLE="$(command -v "$PYTHON")" \
+    -DFASTHASH_CUDA_ARCHITECTURES="$architectures" -DPython_EXECUTABLE="$(command -v "$PYTHON")" \
     -DCMAKE_LIBRARY_OUTPUT_DIRECTORY="$PWD/fasthash" "${options[@]}" &&
     cmake --build "$BUILD" --parallel "$(nproc)" --target _C
 }
 
 device_tests() {
-  local folders=() folder choice="cuda and not cuda_on_cpu"
+  local folders=() folder parallel=() choice="cuda and not cuda_on_cpu"
   for folder in ops losses nn index metrics; do
     [[ -d tests/$folder ]] && folders+=("tests/$folder")
   done
   [[ $DEVICE == cpu ]] && choice="not cuda"
-  "$PYTHON" -m pytest "${folders[@]}" -k "$choice" -q -p no:cacheprovider -W default
+  "$PYTHON" -c 'import xdist' 2>/dev/null && parallel=(-n 4)
+  "$PYTHON" -m pytest "${folders[@]}" -k "$choice" -q -p no:cacheprovider -W default "${parallel[@]}" |
+    tee "$RUN/pytest.txt" || return
+  grep -q ' passed' "$RUN/pytest.txt" || { echo "not one test ran on the device" && return 1; }
 }
 
 sanitize() {  # sanitize TOOL COMMAND...

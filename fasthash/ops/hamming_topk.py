@@ -30,8 +30,8 @@ def hamming_topk(queries: Tensor, database: Tensor, k: int) -> HammingTopK:
             outside 1..N, or on CUDA N >= 2^31.
         KeyboardInterrupt: on the CPU, within half a second of Ctrl-C.
 
-    Memory: on the CPU at most 64 MiB, or what one query needs, about 32 k bytes, beside the result; on CUDA about
-    64 MiB, or what one query needs, about 4 (N + 8 W) bytes.
+    Memory: beside the result, on the CPU at most 64 MiB, or what one query needs, about 32 k bytes for each thread; on
+    CUDA at most 64 MiB, or what one query needs, about 4 (N + 8 W) bytes.
 
     Source: counting in place of heaps follows Faiss (Douze et al., "The Faiss library", arXiv 2401.08281); the order of
     ties and the code are this library's own.

@@ -64,9 +64,10 @@ void spread_words(const uint8_t* code, int64_t width, uint64_t* words, int64_t s
 
 void fill_groups_scalar(const FillRun& run) {
   const int64_t words = words_of(run.width);
-  for (int64_t i = 0; i < run.count; ++i)
-    spread_words(run.codes + i * run.stride, run.width,
-                 run.groups + i / group_codes * words * group_codes + i % group_codes, group_codes);
+  for (int64_t i = 0; i < run.count; ++i) {
+    uint64_t* group = run.groups + i / group_codes * words * group_codes;
+    spread_words(run.codes + i * run.stride, run.width, group + i % group_codes, group_codes);
+  }
 }
 
 int64_t scan_below_scalar(const ScanRun& run, int32_t threshold, Hit* hits) {
