@@ -23,7 +23,7 @@ from fasthash.training.log import Record
 
 
 def demo_config(bits: int = 32, epochs: int = 30, seed: int = 0, device: str = "auto") -> TrainConfig:
-    """The settings that suit 8 x 8 digits: no mirroring, shifts by one pixel, normalised bits, a high learning rate."""
+    """The settings that suit 8 x 8 digits: no mirroring, shifts by one pixel, a high learning rate."""
     return TrainConfig(
         data="sklearn:digits",
         bits=bits,
@@ -31,9 +31,7 @@ def demo_config(bits: int = 32, epochs: int = 30, seed: int = 0, device: str = "
         seed=seed,
         device=device,
         grayscale=True,
-        batch_norm=True,
         learning_rate=3e-3,
-        penalty_weight=0.1,
         flip=False,
         pad=1,
     )

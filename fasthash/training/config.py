@@ -74,7 +74,7 @@ class TrainConfig:
     bits: int = 32
     model: str = "conv_small"
     width: int | None = None
-    batch_norm: bool = False
+    batch_norm: bool = True
     image_size: int | None = None
     grayscale: bool = False
     on_broken: str = "skip"
@@ -91,7 +91,7 @@ class TrainConfig:
     sharpness: float = 1.0
     sharpness_end: float = 2.0
     penalty: str = "l2"
-    penalty_weight: float = 1.0
+    penalty_weight: float = 0.1
     amplifier: str = "wrong_side"
     amplification: float | None = None
     inverse: bool = False

@@ -213,7 +213,7 @@ def test_a_full_disk_keeps_the_old_checkpoint(tmp_path, monkeypatch):
 def test_a_loss_that_is_not_finite_stops_the_run():
     trainer = Trainer(dataclasses.replace(CONFIG, learning_rate=100.0, optimizer="sgd"), IMAGES)
     with torch.no_grad():
-        trainer.model.hash.linear.bias.fill_(torch.nan)
+        trainer.model.hash.linear.weight.fill_(torch.nan)
     with pytest.raises(TrainingError, match=r"training stopped at step 0: .* a lower learning_rate may help"):
         trainer.fit()
 
