@@ -11,12 +11,17 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import pytest
 import torch
 
 import fasthash
 from fasthash import _C
 from tests.kernels import Kernels
+
+# Timings never fail a test: machines are shared, and variants are forced one after the other.
+hypothesis.settings.register_profile("fasthash", deadline=None)
+hypothesis.settings.load_profile("fasthash")
 
 ROOT = Path(__file__).resolve().parent.parent
 
