@@ -22,7 +22,7 @@ for release in "${releases[@]}"; do
   [ "$release" != newest ] || want=torch
   if [ ! -e "$home/.installed" ]; then
     "$python" -m venv "$home"
-    grep -E '^(numpy|safetensors|hypothesis|pytest)==' requirements.txt > "$home/requirements.txt"
+    grep -E '^(numpy|safetensors|hypothesis|pytest|scikit-learn)==' requirements.txt > "$home/requirements.txt"
     "$home/bin/python" -m pip install --quiet --disable-pip-version-check "$want" -r "$home/requirements.txt"
     touch "$home/.installed"
   fi

@@ -14,14 +14,14 @@ namespace fasthash::bindings {
 namespace py = pybind11;
 
 inline py::dtype to_numpy(Dtype dtype) {
-  if (dtype == Dtype::bfloat16) throw std::invalid_argument("fasthash: NumPy has no bfloat16");
+  if (dtype == Dtype::bfloat16) throw pybind11::value_error("fasthash: NumPy has no bfloat16");
   return py::dtype(dtype_name(dtype));
 }
 
 inline Dtype to_dtype(const py::dtype& type) {
   for (int i = 0; i <= int(Dtype::boolean); ++i)
     if (Dtype(i) != Dtype::bfloat16 && type.equal(to_numpy(Dtype(i)))) return Dtype(i);
-  throw std::invalid_argument("fasthash: arrays must be real floating, integer or bool, got " +
+  throw pybind11::value_error("fasthash: arrays must be real floating, integer or bool, got " +
                               std::string(py::str(type)));
 }
 
@@ -34,7 +34,7 @@ struct NumpyDoor {
     view.dtype = to_dtype(array.dtype());
     for (py::ssize_t d = 0; d < array.ndim(); ++d) {
       if (array.strides(d) % array.itemsize() != 0)
-        throw std::invalid_argument("fasthash: array strides must be whole elements; pass numpy.ascontiguousarray(x)");
+        throw pybind11::value_error("fasthash: array strides must be whole elements; pass numpy.ascontiguousarray(x)");
       view.sizes.push_back(array.shape(d));
       view.strides.push_back(array.strides(d) / array.itemsize());
     }

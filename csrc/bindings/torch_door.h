@@ -25,7 +25,7 @@ inline ScalarType to_scalar_type(Dtype dtype) {
 inline Dtype to_dtype(ScalarType type) {
   for (int i = 0; i <= int(Dtype::boolean); ++i)
     if (to_scalar_type(Dtype(i)) == type) return Dtype(i);
-  throw std::invalid_argument("fasthash: tensors must be real floating, integer or bool, got torch scalar type " +
+  throw pybind11::value_error("fasthash: tensors must be real floating, integer or bool, got torch scalar type " +
                               std::to_string(int(type)));
 }
 

@@ -2,10 +2,11 @@
 // A tensor as kernels see it, and the checks on it. Every check names the argument, what was expected and what came.
 #pragma once
 
+#include <pybind11/pybind11.h>
+
 #include <cstdint>
 #include <optional>
 #include <sstream>
-#include <stdexcept>
 #include <string>
 #include <vector>
 
@@ -47,7 +48,8 @@ inline std::string text(const Device& device) {
   return device.cuda ? "cuda:" + std::to_string(device.index) : std::string("cpu");
 }
 
-// One argument of one operator, and what is wrong with it.
+// One argument of one operator, and what is wrong with it. pybind11::value_error, not std::invalid_argument: from torch
+// 2.15 on the dispatcher turns standard exceptions into RuntimeError, and still asks pybind11's which one they are.
 struct Argument {
   const char* op;
   const char* name;
@@ -57,7 +59,7 @@ struct Argument {
     if (ok) return;
     std::ostringstream out;
     out << op << ": " << name << " must be " << expected << ", got " << got;
-    throw std::invalid_argument(out.str());
+    throw pybind11::value_error(out.str());
   }
 
   void expect_dtype(const View& view, Dtype dtype) const {
