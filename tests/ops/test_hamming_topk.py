@@ -205,8 +205,10 @@ def test_bad_codes_are_named():
 
 # Announces itself, then searches for half a minute or more; says how the search ended.
 LONG_SEARCH = """
+import signal
 import numpy as np, torch
 from fasthash import _C, ops
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job starts with SIGINT ignored
 rng = np.random.default_rng(0)
 queries, database = (rng.integers(0, 256, (rows, 32), dtype=np.uint8) for rows in (50_000, 200_000))
 _C.force_machine("scalar")
