@@ -58,7 +58,11 @@ std::tuple<typename Door::Tensor, typename Door::Tensor> topk(const typename Doo
   const RowsOf<Door> query_rows(queries), database_rows(database);
   auto distances = Door::empty(queries, {query_rows.rows.count, k}, Dtype::int32);
   auto ids = Door::empty(queries, {query_rows.rows.count, k}, Dtype::int64);
-  const HammingTopk args{query_rows.codes(), database_rows.codes(), k,
+  const HammingTopk args{query_rows.codes(),
+                         as_database(database_rows.codes()),
+                         k,
+                         nullptr,
+                         nullptr,
                          static_cast<int32_t*>(Door::view(distances).data),
                          static_cast<int64_t*>(Door::view(ids).data)};
   if (!view.device.cuda)

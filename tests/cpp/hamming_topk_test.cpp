@@ -10,7 +10,8 @@ namespace {
 
 TopkResult topk_on_cpu(const Codes& queries, const Codes& database, int64_t k, const HammingTopkShares& shares) {
   TopkResult result(queries.count, k);
-  const HammingTopk args{queries.rows(), database.rows(), k, result.distances.data(), result.ids.data()};
+  const HammingTopk args{queries.rows(),   as_database(database.rows()), k, nullptr, nullptr, result.distances.data(),
+                         result.ids.data()};
   for (int64_t first = 0; first < queries.count; first += shares.queries_at_once) {
     const int64_t count = std::min(shares.queries_at_once, queries.count - first);
     HammingTopkSearch search(topk_queries(args, first, count), shares);
@@ -39,7 +40,7 @@ TEST(hamming_topk_does_not_depend_on_how_it_is_shared_out) {
 TEST(hamming_topk_shares_use_every_thread) {
   const Codes few(3, 8, 1), many(5000, 8, 1), database(100000, 8, 2);
   const auto shares = [&](const Codes& queries, int64_t k, int threads) {
-    return hamming_topk_shares({queries.rows(), database.rows(), k, nullptr, nullptr}, threads);
+    return hamming_topk_shares({queries.rows(), database.rows(), k, nullptr, nullptr, nullptr, nullptr}, threads);
   };
   CHECK_EQ(shares(few, 10, 4).segments, 4);
   CHECK_EQ(shares(few, 10, 4).batches, 1);
@@ -71,8 +72,8 @@ TEST(hamming_topk_plan_bounds_the_workspace) {
   for (int64_t queries : {1, 100, 100000}) {
     for (int64_t codes : {int64_t(1), int64_t(1000), int64_t(1) << 30}) {
       for (int64_t width : {1, 8, 128, 100000}) {
-        const HammingTopkPlan plan =
-            hamming_topk_plan({{nullptr, queries, width, width}, {nullptr, codes, width, width}, 1, nullptr, nullptr});
+        const HammingTopkPlan plan = hamming_topk_plan(
+            {{nullptr, queries, width, width}, {nullptr, codes, width, width}, 1, nullptr, nullptr, nullptr, nullptr});
         CHECK(plan.segments * plan.segment_codes >= codes);
         CHECK((plan.segments - 1) * plan.segment_codes < codes);
         CHECK_EQ(plan.segment_codes % 32, 0);

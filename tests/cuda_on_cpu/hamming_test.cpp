@@ -39,7 +39,13 @@ TopkResult topk_on_device(const Codes& queries, const Codes& database, int64_t k
   DeviceBuffer<uint8_t> q(queries.bytes), d(database.bytes);
   DeviceBuffer<int32_t> distances(result.distances.size());
   DeviceBuffer<int64_t> ids(result.ids.size());
-  const HammingTopk args{queries.rows_at(q.data()), database.rows_at(d.data()), k, distances.data(), ids.data()};
+  const HammingTopk args{queries.rows_at(q.data()),
+                         as_database(database.rows_at(d.data())),
+                         k,
+                         nullptr,
+                         nullptr,
+                         distances.data(),
+                         ids.data()};
   HammingTopkPlan plan = hamming_topk_plan(args);
   plan.queries_at_once = std::min(plan.queries_at_once, queries_at_once);
   DeviceBuffer<int32_t> workspace(size_t(plan.workspace()));

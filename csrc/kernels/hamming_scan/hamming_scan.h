@@ -9,21 +9,10 @@
 #include <cstdint>
 #include <vector>
 
+#include "hamming_scan/codes.h"
 #include "hamming_scan/hamming_scan_seam.h"
 
 namespace fasthash {
-
-constexpr int64_t group_codes = 8;
-constexpr int64_t tile_codes = 64;
-
-// Packed codes (count, width) uint8, rows `stride` bytes apart.
-struct CodeRows {
-  const uint8_t* data;
-  int64_t count, width, stride;
-};
-
-inline int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
-inline int64_t words_of(int64_t width) { return ceil_div(width, 8); }
 
 // The number of codes of a block that stays in the first-level cache beside what a scan writes.
 int64_t block_codes(int64_t words);

@@ -13,10 +13,12 @@ namespace fasthash {
 
 struct HammingTopk {
   CodeRows queries;   // (Q, W)
-  CodeRows database;  // (N, W)
+  Database database;  // (N, W)
   int64_t k;
-  int32_t* distances;  // (Q, k)
-  int64_t* ids;        // (Q, k)
+  const int64_t* ids;    // (N) or null: positions are the ids
+  const uint8_t* allow;  // (ceil(N / 8)) bits in numpy.packbits order, or null: every code may be found
+  int32_t* distances;    // (Q, k)
+  int64_t* found;        // (Q, k) ids
 };
 
 // The same search for `count` queries from `first` on.

@@ -35,7 +35,7 @@ HammingTopk topk_queries(const HammingTopk& args, int64_t first, int64_t count) 
   part.queries.data += first * args.queries.stride;
   part.queries.count = count;
   part.distances += first * args.k;
-  part.ids += first * args.k;
+  part.found += first * args.k;
   return part;
 }
 
@@ -110,7 +110,7 @@ void HammingTopkSearch::scan(int64_t task, int64_t round) {
   Hit* hits = s.tasks[task].hits.data();
   for (int64_t first = begin; first < end; first += s.step) {
     const int64_t count = std::min(s.step, end - first);
-    const void* block = s.tasks[task].block.load(s.args.database, first, count);
+    const void* block = s.tasks[task].block.load(s.args.database.rows(), first, count);
     for (int64_t query = queries.begin; query < queries.end; ++query) {
       Nearest& nearest = s.nearest[query * s.segments + segment];
       if (nearest.threshold() == 0) continue;
@@ -141,7 +141,7 @@ void HammingTopkSearch::finish(int64_t query) {
       const int64_t place = places[candidate.distance]++;
       if (place >= k) continue;
       s.args.distances[query * k + place] = candidate.distance;
-      s.args.ids[query * k + place] = candidate.id;
+      s.args.found[query * k + place] = candidate.id;
     }
   }
 }

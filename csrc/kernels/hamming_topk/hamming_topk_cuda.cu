@@ -63,7 +63,7 @@ __global__ void __launch_bounds__(scan_warps* kWarpSize)
   for (int64_t bin = lane; bin < plan.bins; bin += kWarpSize) counts[bin] = 0;
   __syncwarp();
   for (int64_t n = segment.begin + lane; n < segment.end; n += kWarpSize)
-    atomicAdd(&counts[segment.distance(args.database, n)], 1);
+    atomicAdd(&counts[segment.distance(args.database.rows(), n)], 1);
   __syncwarp();
   if (lane == 0) own.wanted[segment.index] = 0;
   if (!in_shared) return;
@@ -111,7 +111,7 @@ __global__ void __launch_bounds__(scan_warps* kWarpSize)
   int32_t wanted = own.wanted[segment.index];
   for (int64_t first = segment.begin; first < segment.end && wanted > 0; first += kWarpSize) {
     const int64_t n = first + lane;
-    const int32_t distance = n < segment.end ? segment.distance(args.database, n) : INT32_MAX;
+    const int32_t distance = n < segment.end ? segment.distance(args.database.rows(), n) : INT32_MAX;
     const bool near = distance <= threshold;
     if (!__any_sync(kFullWarp, near)) continue;
     // Lanes of equal distance take places one after the other; the first of them moves the place on.
@@ -124,7 +124,7 @@ __global__ void __launch_bounds__(scan_warps* kWarpSize)
     const bool placed = place < args.k;
     if (placed) {
       args.distances[int64_t(blockIdx.y) * args.k + place] = distance;
-      args.ids[int64_t(blockIdx.y) * args.k + place] = n;
+      args.found[int64_t(blockIdx.y) * args.k + place] = n;
     }
     wanted -= __popc(__ballot_sync(kFullWarp, placed));
   }
@@ -159,7 +159,7 @@ cudaError_t search_tile(const HammingTopk& args, const HammingTopkPlan& plan, in
 }  // namespace
 
 int hamming_topk_cuda(const HammingTopk& args, const HammingTopkPlan& plan, int32_t* workspace, void* stream) {
-  return for_word(args.queries, args.database, [&](auto word) {
+  return for_word(args.queries, args.database.rows(), [&](auto word) {
     cudaError_t error = cudaSuccess;
     for (int64_t first = 0; first < args.queries.count && error == cudaSuccess; first += plan.queries_at_once) {
       const int64_t count = std::min(plan.queries_at_once, args.queries.count - first);
