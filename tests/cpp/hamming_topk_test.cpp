@@ -40,7 +40,8 @@ TEST(hamming_topk_does_not_depend_on_how_it_is_shared_out) {
 TEST(hamming_topk_shares_use_every_thread) {
   const Codes few(3, 8, 1), many(5000, 8, 1), database(100000, 8, 2);
   const auto shares = [&](const Codes& queries, int64_t k, int threads) {
-    return hamming_topk_shares({queries.rows(), database.rows(), k, nullptr, nullptr, nullptr, nullptr}, threads);
+    return hamming_topk_shares({queries.rows(), as_database(database.rows()), k, nullptr, nullptr, nullptr, nullptr},
+                               threads);
   };
   CHECK_EQ(shares(few, 10, 4).segments, 4);
   CHECK_EQ(shares(few, 10, 4).batches, 1);
