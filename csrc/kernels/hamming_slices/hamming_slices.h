@@ -23,7 +23,7 @@ namespace fasthash {
 struct SliceKernels {
   void (*slice_codes)(const SliceRun& run);
   int64_t (*below)(const SlicedCodes& codes, const SlicedQueries& queries, SliceHits* hits, uint64_t* masks);
-  int64_t (*take)(const TakeRun& run, uint64_t* candidates);
+  void (*take)(const TakeRun& run, const TakeMemory& memory);
   int64_t lanes;  // 64-bit lanes of a vector
   int64_t units_at_once;
 
@@ -32,6 +32,8 @@ struct SliceKernels {
   int64_t mask_words() const { return lanes * units_at_once; }
 };
 const SliceKernels& select_slices();  // of the machine in use
+
+constexpr int64_t max_block_codes = 2048;  // of a SlicedBlock
 
 // Whether codes of `words` words can be scanned in slices.
 inline bool sliceable(int64_t words) { return words <= max_sliced_words; }

@@ -139,7 +139,8 @@ SlicedQueries QueryPrograms::range(int64_t first, int64_t count) const {
 
 SlicedBlock::SlicedBlock(const SliceShape& shape, const SliceKernels& kernels) : shape_(shape), kernels_(&kernels) {
   const int64_t unit_bytes = shape.planes() * kernels.lanes * 8, step = kernels.units_at_once;
-  units_ = std::max<int64_t>(1, block_bytes / unit_bytes / step) * step;
+  const int64_t fitting = std::min(block_bytes / unit_bytes, max_block_codes / kernels.unit_codes());
+  units_ = std::max<int64_t>(1, fitting / step) * step;
   planes_.resize(size_t(ceil_div(units_ * unit_bytes, 64)));
 }
 

@@ -49,23 +49,42 @@ struct SliceHits {
   int32_t query, step;
 };
 
-// Reads a hit mask: the codes whose bits are set, `first` being the id of the step's first one.
-struct TakeRun {
-  const uint64_t* mask;  // (mask_words)
-  int64_t mask_words;
-  const uint8_t* codes;   // the step in the scan layout
-  const uint64_t* query;  // (words)
-  int64_t words, first;
-  bool half;
+// A candidate is the word distance << 40 | position in the database.
+constexpr int position_bits = 40;
+
+// The candidates of one query by rising position; only distances below `threshold` need to come.
+struct CandidateList {
+  uint64_t* data;
+  int64_t size, threshold;
+
+  uint64_t* end() const { return data + size; }
 };
 
-#define FASTHASH_SLICES(machine)                                                                                \
-  void slice_codes_##machine(const SliceRun& run);                                                              \
-  int64_t slice_below_##machine(const SlicedCodes& codes, const SlicedQueries& queries, SliceHits* hits,        \
-                                uint64_t* masks);                                                               \
-  int64_t take_hits_##machine(const TakeRun& run, uint64_t* candidates);                                        \
-  void slice_histogram_##machine(const SlicedCodes& codes, const SlicedQueries& queries, const uint64_t* masks, \
-                                 int64_t* const* counts)
+// Codes whose bits are set in masks are put into the lists of their queries, which have room for a block each.
+struct TakeRun {
+  const SliceHits* hits;
+  const uint64_t* masks;  // (count, words of a mask)
+  int64_t count;
+  const uint64_t* allowed;  // a bit for each code of the block, or null
+  const uint8_t* codes;     // the block in the scan layout
+  const uint64_t* queries;  // (queries, words)
+  int64_t words;
+  bool half;
+  int64_t first;         // position of the block
+  CandidateList* lists;  // (queries)
+};
+
+// What one thread needs to take hits: `count` nonzero words of masks, and where they come from.
+struct TakeMemory {
+  uint64_t* words;
+  uint32_t* places;  // record * 256 + word
+};
+
+#define FASTHASH_SLICES(machine)                                                                         \
+  void slice_codes_##machine(const SliceRun& run);                                                       \
+  int64_t slice_below_##machine(const SlicedCodes& codes, const SlicedQueries& queries, SliceHits* hits, \
+                                uint64_t* masks);                                                        \
+  void take_hits_##machine(const TakeRun& run, const TakeMemory& memory)
 
 FASTHASH_SLICES(scalar);
 FASTHASH_SLICES(avx2);

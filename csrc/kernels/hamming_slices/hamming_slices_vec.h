@@ -272,29 +272,65 @@ FH_INLINE uint64_t word_at(const uint8_t* p, bool half) {
   return word;
 }
 
-// A candidate is the word distance << 40 | id.
-inline int64_t take_hits(const TakeRun& run, uint64_t* candidates) {
-  uint64_t* end = candidates;
-  for (int64_t i = 0; i < run.mask_words; ++i) {
-    for (uint64_t bits = run.mask[i]; bits; bits &= bits - 1) {
-      const int64_t n = 64 * i + __builtin_ctzll(bits);
-      const uint8_t* code = run.codes + (run.half ? n * 4 : n / 8 * run.words * 64 + n % 8 * 8);
-      uint64_t distance = 0;
-      for (int64_t w = 0; w < run.words; ++w) distance += ones(word_at(code + w * 64, run.half) ^ run.query[w]);
-      *end++ = distance << 40 | uint64_t(run.first + n);
+// Nonzero words first, without a branch: how many of them a mask has cannot be foretold.
+inline int64_t nonzero_words(const TakeRun& run, const TakeMemory& memory) {
+  constexpr int64_t mask_words = lanes * units_at_once;
+  int64_t found = 0;
+  for (int64_t i = 0; i < run.count; ++i) {
+    const uint64_t* mask = run.masks + i * mask_words;
+    const uint64_t* allowed = run.allowed ? run.allowed + run.hits[i].step * mask_words : nullptr;
+    for (int64_t j = 0; j < mask_words; ++j) {
+      const uint64_t word = allowed ? mask[j] & allowed[j] : mask[j];
+      memory.words[found] = word;
+      memory.places[found] = uint32_t(i << 8 | j);
+      found += word != 0;
     }
   }
-  return end - candidates;
+  return found;
+}
+
+template <bool half, int fixed>
+FH_INLINE uint64_t distance_to(const TakeRun& run, const uint64_t* query, int64_t n) {
+  const int64_t words = fixed ? fixed : run.words;
+  const uint8_t* code = run.codes + (half ? n * 4 : n / 8 * words * 64 + n % 8 * 8);
+  uint64_t distance = 0;
+  for (int64_t w = 0; w < words; ++w) distance += ones(word_at(code + w * 64, half) ^ query[w]);
+  return distance;
+}
+
+template <bool half, int fixed>
+void take_words(const TakeRun& run, const TakeMemory& memory) {
+  constexpr int64_t mask_words = lanes * units_at_once;
+  const int64_t found = nonzero_words(run, memory);
+  for (int64_t i = 0; i < found; ++i) {
+    const SliceHits hit = run.hits[memory.places[i] >> 8];
+    const int64_t at = (hit.step * mask_words + (memory.places[i] & 255)) * 64;
+    const uint64_t* query = run.queries + hit.query * (fixed ? fixed : run.words);
+    CandidateList& list = run.lists[hit.query];
+    uint64_t bits = memory.words[i];
+    do {
+      const int64_t n = at + __builtin_ctzll(bits);
+      *list.end() = distance_to<half, fixed>(run, query, n) << position_bits | uint64_t(run.first + n);
+      ++list.size;
+      bits &= bits - 1;
+    } while (bits);
+  }
+}
+
+inline void take_hits(const TakeRun& run, const TakeMemory& memory) {
+  if (run.half) return take_words<true, 1>(run, memory);
+  if (run.words == 1) return take_words<false, 1>(run, memory);
+  take_words<false, 0>(run, memory);
 }
 
 }  // namespace
 
-#define FASTHASH_DEFINE_SLICES(machine)                                                                        \
-  namespace fasthash {                                                                                         \
-  void slice_codes_##machine(const SliceRun& run) { slice_codes(run); }                                        \
-  int64_t slice_below_##machine(const SlicedCodes& codes, const SlicedQueries& queries, SliceHits* hits,       \
-                                uint64_t* masks) {                                                             \
-    return slice_below(codes, queries, hits, masks);                                                           \
-  }                                                                                                            \
-  int64_t take_hits_##machine(const TakeRun& run, uint64_t* candidates) { return take_hits(run, candidates); } \
+#define FASTHASH_DEFINE_SLICES(machine)                                                                  \
+  namespace fasthash {                                                                                   \
+  void slice_codes_##machine(const SliceRun& run) { slice_codes(run); }                                  \
+  int64_t slice_below_##machine(const SlicedCodes& codes, const SlicedQueries& queries, SliceHits* hits, \
+                                uint64_t* masks) {                                                       \
+    return slice_below(codes, queries, hits, masks);                                                     \
+  }                                                                                                      \
+  void take_hits_##machine(const TakeRun& run, const TakeMemory& memory) { take_hits(run, memory); }     \
   }

@@ -20,11 +20,10 @@ int64_t bits_of(const HammingTopk& args) { return args.database.width * 8; }
 
 CandidateRules rules_of(const HammingTopk& args) { return {args.k, bits_of(args), args.ids}; }
 
-// A list is pruned before a step of the widest vector is added; lists serve the samples too.
+// A list is pruned before another block may add to it; lists serve the samples too.
 int64_t list_capacity(const HammingTopk& args) {
-  constexpr int64_t widest_step = 1024;
   const CandidateRules rules = rules_of(args), sampled{sample_rank(args.k, 0.25), rules.bits, nullptr};
-  return std::max(rules.prune_at(), sampled.prune_at()) + widest_step;
+  return std::max(rules.prune_at(), sampled.prune_at()) + max_block_codes;
 }
 
 int64_t bytes_per_query(const HammingTopk& args) {
@@ -163,47 +162,45 @@ namespace {
 // A counting sort by distance, which keeps the order of positions, up to the k-th place.
 class Finish {
  public:
-  Finish(const HammingTopk& args, int64_t query, std::vector<uint64_t>& merged)
-      : args_(args),
-        merged_(merged),
-        distances_(args.distances + query * args.k),
-        found_(args.found + query * args.k) {}
+  Finish(const HammingTopk& args, int64_t query, const CandidateList& list)
+      : args_(args), list_(list), distances_(args.distances + query * args.k), found_(args.found + query * args.k) {}
 
   void run() {
-    if (args_.ids) {
-      std::sort(merged_.begin(), merged_.end(), [&](uint64_t a, uint64_t b) {
-        return distance_of(a) != distance_of(b) ? distance_of(a) < distance_of(b) : id_of(a) < id_of(b);
-      });
-      for (size_t i = 0; i < merged_.size() && int64_t(i) < args_.k; ++i) put(int64_t(i), merged_[i]);
-    } else {
-      sort_by_counting();
-    }
-    for (int64_t place = int64_t(merged_.size()); place < args_.k; ++place) {
+    args_.ids ? sort_by_ids() : sort_by_counting();
+    for (int64_t place = list_.size; place < args_.k; ++place) {
       distances_[place] = INT32_MAX;
       found_[place] = -1;
     }
   }
 
  private:
-  int64_t id_of(uint64_t candidate) const {
-    return args_.ids ? args_.ids[position_of(candidate)] : position_of(candidate);
-  }
-  void put(int64_t place, uint64_t candidate) {
+  void put(int64_t place, uint64_t candidate, int64_t id) {
     distances_[place] = int32_t(distance_of(candidate));
-    found_[place] = id_of(candidate);
+    found_[place] = id;
   }
+  void sort_by_ids() {
+    const auto id = [&](uint64_t candidate) { return args_.ids[position_of(candidate)]; };
+    std::sort(list_.data, list_.end(), [&](uint64_t a, uint64_t b) {
+      return distance_of(a) != distance_of(b) ? distance_of(a) < distance_of(b) : id(a) < id(b);
+    });
+    for (int64_t i = 0; i < std::min(list_.size, args_.k); ++i) put(i, list_.data[i], id(list_.data[i]));
+  }
+  // What has no place among the k goes to one place behind them.
   void sort_by_counting() {
-    std::vector<int64_t> places(size_t(args_.database.width * 8 + 2));
-    for (uint64_t candidate : merged_) ++places[size_t(distance_of(candidate) + 1)];
-    for (size_t i = 1; i < places.size(); ++i) places[i] += places[i - 1];
-    for (uint64_t candidate : merged_) {
-      const int64_t place = places[size_t(distance_of(candidate))]++;
-      if (place < args_.k) put(place, candidate);
-    }
+    DistanceCounts places(args_.database.width * 8);
+    places.count(list_.data, list_.size);
+    places.make_places();
+    std::vector<uint64_t> sorted(size_t(args_.k + 1));
+    const int32_t last = int32_t(std::min<int64_t>(args_.k, INT32_MAX));
+    DistanceCounts::for_each(list_.data, list_.size, [&](int64_t part, uint64_t candidate) {
+      sorted[size_t(std::min(places.at(part, distance_of(candidate))++, last))] = candidate;
+    });
+    for (int64_t i = 0; i < std::min(list_.size, args_.k); ++i)
+      put(i, sorted[size_t(i)], position_of(sorted[size_t(i)]));
   }
 
   const HammingTopk& args_;
-  std::vector<uint64_t>& merged_;
+  CandidateList list_;
   int32_t* distances_;
   int64_t* found_;
 };
@@ -212,12 +209,13 @@ class Finish {
 
 void HammingTopkSearch::finish(int64_t query) {
   State& s = *state_;
+  if (s.segments == 1) return Finish(s.args, query, s.list(query, 0)).run();
   std::vector<uint64_t> merged;
   for (int64_t segment = 0; segment < s.segments; ++segment) {
     const CandidateList& list = s.list(query, segment);
     merged.insert(merged.end(), list.data, list.end());
   }
-  Finish(s.args, query, merged).run();
+  Finish(s.args, query, {merged.data(), int64_t(merged.size()), 0}).run();
 }
 
 }  // namespace fasthash

@@ -49,14 +49,14 @@ class TopkTask {
     QueryPrograms programs;
     SlicedBlock block;
     std::vector<SliceHits> hits;
-    std::vector<uint64_t> masks;
+    std::vector<uint64_t> masks, mask_words;
+    std::vector<uint32_t> mask_places;
   };
 
   void seed_from(const CodeSample& sample, int64_t k);
   void set_threshold(int64_t query, int64_t threshold);
   void scan_slices(const uint8_t* layout, int64_t first, bool masked);
   void scan_words(const uint8_t* layout, int64_t first, int64_t count, bool masked);
-  void take(const SliceHits& hit, uint64_t* mask, const uint8_t* layout, int64_t first, bool masked);
   void add_hits(int64_t query, int64_t first, int64_t found, bool masked);
   void prune(int64_t query);
 

@@ -21,7 +21,9 @@ TopkTask::Slicing::Slicing(const SliceShape& slice_shape, const SliceKernels& sl
       programs(shape, kernels, queries.words, queries.count),
       block(shape, kernels),
       hits(size_t(queries_per_chunk * block.codes() / kernels.step_codes() + 1)),
-      masks(hits.size() * size_t(kernels.mask_words())) {}
+      masks(hits.size() * size_t(kernels.mask_words())),
+      mask_words(masks.size()),
+      mask_places(masks.size()) {}
 
 TopkTask::TopkTask(const CandidateRules& rules, const TopkQueries& queries)
     : rules_(rules),
@@ -117,29 +119,23 @@ void TopkTask::scan(const Database& database, const uint8_t* allow, int64_t begi
   }
 }
 
+// A threshold may fall while masks made with the old one are taken; what no longer passes is dropped by the next
+// pruning.
 void TopkTask::scan_slices(const uint8_t* layout, int64_t first, bool masked) {
   Slicing& s = *slicing_;
   const SlicedCodes codes = s.block.load(layout);
   for (int64_t begin = 0; begin < queries_.count; begin += queries_per_chunk) {
     const int64_t count = std::min(queries_per_chunk, queries_.count - begin);
     const int64_t found = s.kernels.below(codes, s.programs.range(begin, count), s.hits.data(), s.masks.data());
-    for (int64_t i = 0; i < found; ++i)
-      take({int32_t(begin + s.hits[size_t(i)].query), s.hits[size_t(i)].step},
-           &s.masks[size_t(i * s.kernels.mask_words())], layout, first, masked);
+    if (!found) continue;
+    s.kernels.take({s.hits.data(), s.masks.data(), found, masked ? allowed_.data() : nullptr, layout,
+                    queries_.words + begin * s.shape.words, s.shape.words, s.shape.half, first, queries_.lists + begin},
+                   {s.mask_words.data(), s.mask_places.data()});
+    for (int64_t i = 0; i < found; ++i) {
+      const int64_t query = begin + s.hits[size_t(i)].query;
+      if (queries_.lists[query].size >= rules_.prune_at()) prune(query);
+    }
   }
-}
-
-// The threshold may have fallen since the mask was made; what no longer passes is dropped when the list is pruned.
-void TopkTask::take(const SliceHits& hit, uint64_t* mask, const uint8_t* layout, int64_t first, bool masked) {
-  const Slicing& s = *slicing_;
-  CandidateList& list = queries_.lists[hit.query];
-  const int64_t words = s.kernels.mask_words(), at = hit.step * s.kernels.step_codes();
-  if (masked)
-    for (int64_t i = 0; i < words; ++i) mask[i] &= allowed_[size_t(at / 64 + i)];
-  list.size += s.kernels.take({mask, words, layout + at * layout_.code_bytes(),
-                               queries_.words + hit.query * s.shape.words, s.shape.words, first + at, s.shape.half},
-                              list.end());
-  if (list.size >= rules_.prune_at()) prune(hit.query);
 }
 
 void TopkTask::scan_words(const uint8_t* layout, int64_t first, int64_t count, bool masked) {
