@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <vector>
 
+#include "hamming_scan/allow.h"
 #include "hamming_topk/hamming_topk.h"
 #include "hamming_topk/nearest.h"
 
@@ -27,6 +28,32 @@ Range part_of(int64_t count, int64_t parts, int64_t part, int64_t step) {
   const int64_t length = ceil_div(ceil_div(count, step), parts) * step;
   return {std::min(count, part * length), std::min(count, (part + 1) * length)};
 }
+
+bool nearer(const Candidate& a, const Candidate& b) {
+  return a.distance != b.distance ? a.distance < b.distance : a.id < b.id;
+}
+
+// The k least (distance, id) of a stream of codes whose ids come in any order.
+class NearestById {
+ public:
+  NearestById(int64_t k, int64_t bits) : k_(k), threshold_(int32_t(bits + 1)) {}
+
+  int32_t threshold() const { return threshold_; }
+  const std::vector<Candidate>& candidates() const { return candidates_; }
+
+  void add(int64_t id, int32_t distance) {
+    candidates_.push_back({id, distance});
+    if (int64_t(candidates_.size()) < 2 * k_ + 256) return;
+    std::nth_element(candidates_.begin(), candidates_.begin() + k_ - 1, candidates_.end(), nearer);
+    candidates_.resize(size_t(k_));
+    threshold_ = candidates_.back().distance + 1;
+  }
+
+ private:
+  std::vector<Candidate> candidates_;
+  int64_t k_;
+  int32_t threshold_;
+};
 
 }  // namespace
 
@@ -65,7 +92,10 @@ struct HammingTopkSearch::State {
     query_words.resize(size_t(queries * words));
     load_words(args.queries, 0, queries, query_words.data());
     tasks.resize(size_t(batches * segments), {CodeBlock(words), std::vector<Hit>(size_t(step + hit_slack))});
-    make_nearest();
+    if (args.ids)
+      nearest_by_id.resize(size_t(queries * segments), NearestById(args.k, bits_of(args)));
+    else
+      make_nearest();
   }
 
   void make_nearest() {
@@ -88,6 +118,42 @@ struct HammingTopkSearch::State {
   std::unique_ptr<int64_t[]> counts;        // (Q, segments, bits + 1)
   std::unique_ptr<Candidate[]> candidates;  // (Q, segments, capacity)
   std::vector<Nearest> nearest;             // (Q, segments)
+  std::vector<NearestById> nearest_by_id;   // (Q, segments); in place of the above where ids are given
+
+  // The codes of one block.
+  template <class List>
+  void scan_block(int64_t query, const void* block, int64_t first, int64_t count, Hit* hits, List& list) const {
+    if (list.threshold() == 0) return;
+    const ScanRun run{&query_words[query * words], block, words, count};
+    const int64_t found = select_scan_below()(run, list.threshold(), hits);
+    for (int64_t i = 0; i < found; ++i) {
+      const int64_t n = first + hits[i].place;
+      if (is_allowed(args.allow, n)) list.add(args.ids ? args.ids[n] : n, hits[i].distance);
+    }
+  }
+
+  // What is missing of the k nearest from the given place on.
+  void pad(int64_t query, int64_t place) const {
+    for (; place < args.k; ++place) {
+      args.distances[query * args.k + place] = INT32_MAX;
+      args.found[query * args.k + place] = -1;
+    }
+  }
+
+  void finish_by_id(int64_t query) const {
+    std::vector<Candidate> all;
+    for (int64_t i = 0; i < segments; ++i) {
+      const auto& part = nearest_by_id[query * segments + i].candidates();
+      all.insert(all.end(), part.begin(), part.end());
+    }
+    std::sort(all.begin(), all.end(), nearer);
+    const int64_t found = std::min(args.k, int64_t(all.size()));
+    for (int64_t i = 0; i < found; ++i) {
+      args.distances[query * args.k + i] = all[i].distance;
+      args.found[query * args.k + i] = all[i].id;
+    }
+    pad(query, found);
+  }
 };
 
 HammingTopkSearch::HammingTopkSearch(const HammingTopk& args, const HammingTopkShares& shares)
@@ -102,7 +168,6 @@ int64_t HammingTopkSearch::rounds() const {
 
 void HammingTopkSearch::scan(int64_t task, int64_t round) {
   State& s = *state_;
-  const auto scan_below = select_scan_below();
   const int64_t segment = task % s.segments;
   const Range queries = part_of(s.args.queries.count, s.batches, task / s.segments, 1);
   const Range codes = part_of(s.args.database.count, s.segments, segment, s.step);
@@ -110,13 +175,13 @@ void HammingTopkSearch::scan(int64_t task, int64_t round) {
   Hit* hits = s.tasks[task].hits.data();
   for (int64_t first = begin; first < end; first += s.step) {
     const int64_t count = std::min(s.step, end - first);
-    const void* block = s.tasks[task].block.load(s.args.database.rows(), first, count);
+    const void* block = s.tasks[task].block.load(s.args.database, first, count);
     for (int64_t query = queries.begin; query < queries.end; ++query) {
-      Nearest& nearest = s.nearest[query * s.segments + segment];
-      if (nearest.threshold() == 0) continue;
-      const ScanRun run{&s.query_words[query * s.words], block, s.words, count};
-      const int64_t found = scan_below(run, nearest.threshold(), hits);
-      for (int64_t i = 0; i < found; ++i) nearest.add(first + hits[i].place, hits[i].distance);
+      const int64_t list = query * s.segments + segment;
+      if (s.args.ids)
+        s.scan_block(query, block, first, count, hits, s.nearest_by_id[list]);
+      else
+        s.scan_block(query, block, first, count, hits, s.nearest[list]);
     }
   }
 }
@@ -124,6 +189,7 @@ void HammingTopkSearch::scan(int64_t task, int64_t round) {
 // A counting sort by distance, which keeps the order of ids, up to the k-th place.
 void HammingTopkSearch::finish(int64_t query) {
   State& s = *state_;
+  if (s.args.ids) return s.finish_by_id(query);
   const int64_t bits = bits_of(s.args), k = s.args.k;
   const Nearest* lists = &s.nearest[query * s.segments];
   int64_t* places = &s.counts[query * s.segments * (bits + 1)];  // the first segment's counts have served their turn
@@ -144,6 +210,7 @@ void HammingTopkSearch::finish(int64_t query) {
       s.args.found[query * k + place] = candidate.id;
     }
   }
+  s.pad(query, std::min(k, before));
 }
 
 }  // namespace fasthash
