@@ -17,8 +17,7 @@ namespace {
 
 constexpr const char* op = "hamming_topk";
 
-void check_k(const View& database, int64_t k) {
-  const int64_t codes = database.sizes[0];
+void check_k(int64_t codes, int64_t k) {
   Argument{op, "k"}.expect(k >= 1 && k <= codes, "in 1.." + std::to_string(codes) + " (the database)", k);
 }
 
@@ -51,33 +50,34 @@ void topk_on_cuda(const HammingTopk& args, const typename Door::Tensor& queries)
                 FH_LAUNCH(hamming_topk_cuda(args, plan, static_cast<int32_t*>(memory.data), stream)));
 }
 
-template <class Door>
-std::tuple<typename Door::Tensor, typename Door::Tensor> topk(const typename Door::Tensor& queries,
-                                                              const typename Door::Tensor& database, int64_t k) {
-  const View view = Door::view(queries);
-  check_pair(op, view, Door::view(database));
-  check_k(Door::view(database), k);
-  const RowsOf<Door> query_rows(queries), database_rows(database);
-  auto distances = Door::empty(queries, {query_rows.rows.count, k}, Dtype::int32);
-  auto ids = Door::empty(queries, {query_rows.rows.count, k}, Dtype::int64);
-  const HammingTopk args{query_rows.codes(),
-                         as_database(database_rows.codes()),
+template <class Door, class Tensor = typename Door::Tensor>
+std::tuple<Tensor, Tensor> topk(const Tensor& queries, const Tensor& database, int64_t packed_codes, int64_t k,
+                                const std::optional<Tensor>& ids, const std::optional<Tensor>& allow) {
+  const QueriesAndDatabase<Door> codes(op, queries, database, packed_codes);
+  const Device device = Door::view(queries).device;
+  check_k(codes.database().count, k);
+  const IdsAndAllow<Door> selection(op, device, codes.database().count, ids, allow);
+  auto distances = Door::empty(queries, {codes.queries().count, k}, Dtype::int32);
+  auto found = Door::empty(queries, {codes.queries().count, k}, Dtype::int64);
+  const HammingTopk args{codes.queries(),
+                         codes.database(),
                          k,
-                         nullptr,
-                         nullptr,
+                         selection.ids(),
+                         selection.allow(),
                          static_cast<int32_t*>(Door::view(distances).data),
-                         static_cast<int64_t*>(Door::view(ids).data)};
-  if (!view.device.cuda)
+                         static_cast<int64_t*>(Door::view(found).data)};
+  if (!device.cuda)
     topk_on_cpu(args);
   else
     topk_on_cuda<Door>(args, queries);
-  return {distances, ids};
+  return {distances, found};
 }
 
 using torch::stable::Tensor;
 
-std::tuple<Tensor, Tensor> torch_topk(const Tensor& queries, const Tensor& database, int64_t k) {
-  return topk<TorchDoor>(queries, database, k);
+std::tuple<Tensor, Tensor> torch_topk(const Tensor& queries, const Tensor& database, int64_t packed_codes, int64_t k,
+                                      const std::optional<Tensor>& ids, const std::optional<Tensor>& allow) {
+  return topk<TorchDoor>(queries, database, packed_codes, k, ids, allow);
 }
 
 }  // namespace
@@ -87,7 +87,14 @@ void register_hamming_topk(torch::stable::detail::StableLibrary& library) {
 }
 
 void bind_hamming_topk(py::module_& module) {
-  module.def("hamming_topk", &topk<NumpyDoor>, py::arg("queries"), py::arg("database"), py::arg("k"));
+  using OptionalArray = std::optional<py::array>;
+  module.def(
+      "hamming_topk",
+      [](const py::array& queries, const py::array& database, int64_t k, const OptionalArray& ids,
+         const OptionalArray& allow,
+         int64_t packed_codes) { return topk<NumpyDoor>(queries, database, packed_codes, k, ids, allow); },
+      py::arg("queries"), py::arg("database"), py::arg("k"), py::arg("ids") = py::none(), py::arg("allow") = py::none(),
+      py::arg("packed_codes") = -1);
 }
 
 }  // namespace fasthash::bindings

@@ -27,7 +27,7 @@ TEST(hamming_distance_cuda_equals_counting_bits) {
     in_every_order([&] {
       DeviceBuffer<uint8_t> q(queries.bytes), d(database.bytes);
       DeviceBuffer<int32_t> distances(expected.size());
-      const HammingDistance args{queries.rows_at(q.data()), database.rows_at(d.data()), distances.data()};
+      const HammingDistance args{queries.rows_at(q.data()), as_database(database.rows_at(d.data())), distances.data()};
       CHECK_EQ(hamming_distance_cuda(args, nullptr), int(cudaSuccess));
       CHECK_EQ(distances.host(), expected);
     });

@@ -29,7 +29,7 @@ __global__ void __launch_bounds__(threads) distance_kernel(HammingDistance args,
     const int live = int(left < queries_per_thread ? left : queries_per_thread);
     int distance[queries_per_thread] = {};
     for (int64_t w = 0; w < words; ++w) {
-      const Word code = word_of<Word>(args.database, n, w);
+      const Word code = word_of<Word>(args.database.rows(), n, w);
 #pragma unroll
       for (int i = 0; i < queries_per_thread; ++i)
         if (i < live) distance[i] += word_distance(code, word_of<Word>(args.queries, first + i, w));
@@ -55,8 +55,8 @@ int launch_words(const HammingDistance& args, void* stream) {
 }  // namespace
 
 int hamming_distance_cuda(const HammingDistance& args, void* stream) {
-  if (whole_words(args.queries, 8) && whole_words(args.database, 8)) return launch_words<uint64_t>(args, stream);
-  if (whole_words(args.queries, 4) && whole_words(args.database, 4)) return launch_words<uint32_t>(args, stream);
+  if (whole_words(args.queries, 8) && whole_words(args.database.rows(), 8)) return launch_words<uint64_t>(args, stream);
+  if (whole_words(args.queries, 4) && whole_words(args.database.rows(), 4)) return launch_words<uint32_t>(args, stream);
   return launch_words<uint8_t>(args, stream);
 }
 

@@ -228,7 +228,7 @@ std::vector<int32_t> hamming_of_block(const OrderAwareTriplet& args, AnchorRange
   ScanAll* const scan = select_scan_all();
   for (int64_t first = 0; first < args.items; first += step) {
     const int64_t count = std::min(step, args.items - first);
-    const void* codes = block.load(args.item_codes, first, count);
+    const void* codes = block.load(as_database(args.item_codes), first, count);
     for (int64_t i = 0; i < rows; ++i)
       scan({&anchors[i * words], codes, words, count}, &distances[i * args.items + first]);
   }
