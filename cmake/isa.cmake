@@ -3,7 +3,9 @@
 set(FASTHASH_FLAGS_avx2 -mavx2 -mfma -mf16c -mpopcnt -mbmi2)
 set(FASTHASH_FLAGS_avx512 ${FASTHASH_FLAGS_avx2} -mavx512f -mavx512bw -mavx512dq -mavx512vl)
 # gcc 12 takes the undefined registers of its own AVX-512 intrinsics for a fault of the caller.
-list(APPEND FASTHASH_FLAGS_avx512 -Wno-maybe-uninitialized -Wno-uninitialized)
+if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
+  list(APPEND FASTHASH_FLAGS_avx512 -Wno-maybe-uninitialized -Wno-uninitialized)
+endif()
 set(FASTHASH_FLAGS_avx512_vpopcnt ${FASTHASH_FLAGS_avx512} -mavx512vpopcntdq)
 set(FASTHASH_FLAGS_neon)  # every aarch64 processor has it
 

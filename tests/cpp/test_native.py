@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 import platform
 import shutil
 import subprocess
@@ -13,11 +14,13 @@ import pytest
 
 from tests.native import HOW_TO_BUILD, built, missing
 
-ALWAYS = ("core_tests", "cuda_on_cpu_tests", "cuda_on_cpu_tests_asan")
+ALWAYS = ("core_tests", "fuzz_tests", "cuda_on_cpu_tests", "cuda_on_cpu_tests_asan")
 WITH_NVCC = ("cuda_device_tests",)
-AARCH64 = ("aarch64/core_tests",) if platform.machine() not in ("aarch64", "arm64") else ()
+AARCH64 = ("aarch64/core_tests", "aarch64/fuzz_tests") if platform.machine() not in ("aarch64", "arm64") else ()
 NO_DEVICE = 77
 QEMU = ("qemu-aarch64", "-L", "/usr/aarch64-linux-gnu")
+QEMU_ENVIRONMENT = {"ASAN_OPTIONS": "detect_leaks=0"}  # the leak detector traces its process, which qemu refuses
+FEWER = {"aarch64/fuzz_tests": ("--cases", "200")}
 CROSS_TOOLS = ("aarch64-linux-gnu-g++", QEMU[0])
 
 
@@ -29,7 +32,19 @@ def find(executable: str) -> Path | None:
 
 def command(executable: str, *arguments: str) -> list[str]:
     runner = QEMU if executable in AARCH64 else ()
-    return [*runner, str(find(executable)), *arguments]
+    return [*runner, str(find(executable)), *FEWER.get(executable, ()), *arguments]
+
+
+def run(executable: str, *arguments: str, timeout: float) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, **(QEMU_ENVIRONMENT if executable in AARCH64 else {})}
+    return subprocess.run(
+        command(executable, *arguments),
+        env=environment,
+        capture_output=True,
+        text=True,
+        errors="replace",
+        timeout=timeout,
+    )
 
 
 def missing_tools(executable: str) -> str | None:
@@ -41,7 +56,7 @@ def names(executable: str) -> list[str | None]:
     """The tests of an executable, [None] where nothing can be listed."""
     if missing_tools(executable) or not find(executable):
         return [None]
-    listed = subprocess.run(command(executable, "--list"), capture_output=True, text=True, timeout=60)
+    listed = run(executable, "--list", timeout=60)
     return [*listed.stdout.split()] if listed.returncode == 0 else [None]
 
 
@@ -60,10 +75,9 @@ def test_native(request: pytest.FixtureRequest, executable: str, name: str | Non
         pytest.fail(missing(executable), pytrace=False)
     if name is None:
         pytest.fail(f"{find(executable)} --list failed. Build it again: {HOW_TO_BUILD}", pytrace=False)
-    run = subprocess.run(
-        command(executable, "--run", name), capture_output=True, text=True, errors="replace", timeout=300
-    )
-    if run.returncode == NO_DEVICE:
-        pytest.skip(run.stdout.strip())
-    if run.returncode != 0:
-        pytest.fail(f"{' '.join(run.args)}: exit status {run.returncode}\n{run.stdout}{run.stderr}", pytrace=False)
+    done = run(executable, "--run", name, timeout=300)
+    if done.returncode == NO_DEVICE:
+        pytest.skip(done.stdout.strip())
+    if done.returncode != 0:
+        shown = f"{' '.join(done.args)}: exit status {done.returncode}\n{done.stdout}{done.stderr}"
+        pytest.fail(shown, pytrace=False)
