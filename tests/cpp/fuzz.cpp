@@ -3,8 +3,10 @@
 //
 //   fuzz_tests [--cases N] [--seed S] [--list | --run NAME...]     case i is decided by the seed S + i
 //
-// A failed check is printed with the options that repeat its case alone.
+// A failed check, or a sanitizer's report, is printed with the options that repeat its case alone.
 #include "fuzz.h"
+
+#include <sanitizer/common_interface_defs.h>
 
 #include <cstdlib>
 #include <cstring>
@@ -28,6 +30,8 @@ std::vector<uint8_t> string_of(uint64_t case_seed) {
   for (uint8_t& byte : string) byte = uint8_t(random());
   return string;
 }
+
+void print_context() { std::fprintf(stderr, "with %s\n", check::context.c_str()); }
 
 void run(Target target, const uint8_t* data, size_t size) {
   Choices choices(data, size);
@@ -78,6 +82,7 @@ int main(int argc, char** argv) {
       break;
   }
   argv[used] = argv[0];
+  __sanitizer_set_death_callback(fuzz::print_context);
   return check::main(argc - used, argv + used);
 }
 #endif

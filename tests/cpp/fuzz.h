@@ -38,12 +38,12 @@ class Choices {
     return list[between(0, int64_t(count) - 1)];
   }
 
-  // Contents: what follows in the string, again and again; one byte throughout; or random bytes, more or less sparse.
+  // Contents: one byte throughout; what follows in the string, again and again; or random bytes, more or less sparse.
   template <class T>
   void fill(std::vector<T>& buffer) {
     static_assert(sizeof(T) == 1, "contents are bytes");
     const int64_t kind = between(0, 3);
-    const uint8_t mask = kind > 2 ? byte() : 0xff, same = byte();
+    const uint8_t mask = kind > 2 ? byte() : 0xff, same = coin() ? byte() : coin() ? 0xff : 0;
     std::mt19937 random(unsigned(between(0, UINT32_MAX)));
     const size_t rest = size_t(end_ - at_);
     for (size_t i = 0; i < buffer.size(); ++i)

@@ -7,18 +7,33 @@
 namespace fasthash {
 namespace {
 
+Codes codes_of(fuzz::Choices& choices, int64_t count, int64_t width) {
+  Codes codes(count, width, 0, choices.coin() ? choices.between(0, 20) : 0);
+  choices.fill(codes.bytes);
+  return codes;
+}
+
+// Rows by falling distance from the first query: each of them is the nearest so far, until the next one comes.
+void order_by_falling_distance(const Codes& queries, Codes& database) {
+  std::vector<std::pair<int32_t, std::vector<uint8_t>>> rows;
+  for (int64_t n = 0; n < database.count; ++n) {
+    const auto row = database.bytes.begin() + n * database.stride;
+    rows.emplace_back(-naive_distance(queries, 0, database, n), std::vector<uint8_t>(row, row + database.width));
+  }
+  std::sort(rows.begin(), rows.end());
+  for (int64_t n = 0; n < database.count; ++n)
+    std::copy(rows[size_t(n)].second.begin(), rows[size_t(n)].second.end(),
+              database.bytes.begin() + n * database.stride);
+}
+
 // Codes that begin `offset` bytes into a buffer of exactly their size.
 struct Placed {
   Codes codes;
   int64_t offset;
   std::vector<uint8_t> buffer;
 
-  Placed(fuzz::Choices& choices, int64_t count, int64_t width)
-      : codes(count, width, 0, choices.coin() ? choices.between(0, 20) : 0), offset(choices.between(0, 63)) {
-    choices.fill(codes.bytes);
-    buffer.assign(size_t(offset), 0xab);
-    buffer.insert(buffer.end(), codes.bytes.begin(), codes.bytes.end());
-    buffer.shrink_to_fit();
+  Placed(const Codes& c, int64_t first) : codes(c), offset(first), buffer(size_t(first) + c.bytes.size(), 0xab) {
+    std::copy(codes.bytes.begin(), codes.bytes.end(), buffer.begin() + offset);
   }
   CodeRows rows() const { return codes.rows_at(buffer.data() + offset); }
 };
@@ -29,8 +44,11 @@ struct Search {
 Search search_of(fuzz::Choices& choices) {
   const int64_t widths[] = {1, 4, 8, 12, 16, 24, 32, 40, 48, 64, 72, 100, 128, 256};
   const int64_t width = choices.coin() ? choices.one_of(widths) : choices.between(1, 70);
-  const int64_t codes = choices.between(1, choices.coin() ? 20 : 700);
-  return {Placed(choices, choices.between(1, 5), width), Placed(choices, codes, width)};
+  const Codes queries = codes_of(choices, choices.between(1, 5), width);
+  Codes database = codes_of(choices, choices.between(1, choices.coin() ? 20 : 700), width);
+  if (choices.coin()) order_by_falling_distance(queries, database);
+  const int64_t offset = choices.between(0, 63);
+  return {Placed(queries, offset), Placed(database, choices.between(0, 63))};
 }
 
 FUZZ(hamming_distance) {
