@@ -85,6 +85,7 @@ TEST(unpacking_follows_the_bits) {
       for (int64_t j = 0; j < 27; ++j)
         CHECK_EQ(int8_t(codes[size_t(row * 27 + j)]), bit_at(packed.bytes.data() + row * packed.stride, j) ? 1 : -1);
   });
+  expect_every_variant_ran("unpack_codes");
 }
 
 TEST(packing_reports_the_first_nan_of_a_block) {
