@@ -23,8 +23,10 @@ void check_k(int64_t codes, int64_t k) {
 
 void search(BlockRunner& runner, const HammingTopk& args, const HammingTopkShares& shares) {
   HammingTopkSearch search(args, shares);
-  for (int64_t round = 0; round < search.rounds(); ++round)
-    runner.run(search.tasks(), [&](int64_t task) { search.scan(task, round); });
+  do {
+    for (int64_t round = 0; round < search.rounds(); ++round)
+      runner.run(search.tasks(), [&](int64_t task) { search.scan(task, round); });
+  } while (search.scan_again());
   runner.run(args.queries.count, [&](int64_t query) { search.finish(query); });
 }
 

@@ -14,6 +14,9 @@
 
 namespace fasthash {
 
+// Rows into groups, by the variant of the machine in use.
+void fill_groups(const FillRun& run);
+
 // The number of codes of a block that stays in the first-level cache beside what a scan writes.
 int64_t block_codes(int64_t words);
 

@@ -86,6 +86,8 @@ void scan_all_scalar(const ScanRun& run, int32_t* distances) {
 ScanBelow* select_scan_below() { return below_variants.select(); }
 ScanAll* select_scan_all() { return all_variants.select(); }
 
+void fill_groups(const FillRun& run) { fill_variants.select()(run); }
+
 int64_t block_codes(int64_t words) { return std::max(tile_codes, block_bytes / (8 * words) / tile_codes * tile_codes); }
 
 void load_words(const CodeRows& rows, int64_t first, int64_t count, uint64_t* words) {
@@ -101,7 +103,7 @@ const void* CodeBlock::load(const Database& database, int64_t first, int64_t cou
   const CodeRows rows = database.rows();
   const uint8_t* code = rows.data + first * rows.stride;
   if (rows.width == 8 && rows.stride == 8 && count % tile_codes == 0) return code;
-  fill_variants.select()({code, count, rows.width, rows.stride, groups_.data()->lane});
+  fill_groups({code, count, rows.width, rows.stride, groups_.data()->lane});
   return groups_.data();
 }
 

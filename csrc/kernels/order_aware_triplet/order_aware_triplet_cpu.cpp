@@ -12,15 +12,8 @@
 namespace fasthash {
 namespace {
 
-#if defined(FASTHASH_X86_VARIANTS)
 const Variants<TripletTileSum(const TripletTile<float>&)> tile_variants{"order_aware_triplet",
-                                                                        {{Machine::scalar, triplet_tile_scalar},
-                                                                         {Machine::avx2, triplet_tile_avx2},
-                                                                         {Machine::avx512, triplet_tile_avx512}}};
-#else
-const Variants<TripletTileSum(const TripletTile<float>&)> tile_variants{"order_aware_triplet",
-                                                                        {{Machine::scalar, triplet_tile_scalar}}};
-#endif
+                                                                        {FH_VARIANTS(triplet_tile)}};
 
 // Float sums of a tile stay those of a few hundred terms; larger lists are added up in double. The arrays of a tile's
 // negatives fit the first-level cache.
