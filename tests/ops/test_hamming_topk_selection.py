@@ -144,9 +144,9 @@ def test_machines_find_the_same(machine, width):
                 assert_same(ops.hamming_topk(queries, database, k, ids, allow), both)
 
 
-@pytest.mark.parametrize("width", [3, 4, 8, 12, 32, 40])
+@pytest.mark.parametrize("width", [3, 4, 8, 12, 32])
 @pytest.mark.parametrize("density", [None, 0.9, 0.02, 0.002])
-def test_many_queries_and_codes(machine, density, width):
+def test_many_queries_and_codes(density, width):
     """Enough of both for every way to search; the smallest mask leaves fewer than k codes."""
     database = torch.cat([random_codes(20_000, width), few_levels(13_001, width)])
     queries = torch.cat([random_codes(40, width), database[::700], few_levels(9, width, 1)])
@@ -157,9 +157,12 @@ def test_many_queries_and_codes(machine, density, width):
     packed = ops.prepare_database(database)
     for own_ids in (None, ids):
         right = reference.hamming_topk(queries, database, 300, own_ids, allow)
-        assert_same(ops.hamming_topk(queries, database, 300, own_ids, allow), right)
-        assert_same(ops.hamming_topk(queries, packed, 300, own_ids, allow), right)
-        assert_same(ops.hamming_topk(queries[:2], packed, 300, own_ids, allow), [part[:2] for part in right])
+        for machine in _C.machines_available():
+            _C.force_machine(machine)
+            assert_same(ops.hamming_topk(queries, database, 300, own_ids, allow), right)
+            assert_same(ops.hamming_topk(queries, packed, 300, own_ids, allow), right)
+            assert_same(ops.hamming_topk(queries[:2], packed, 300, own_ids, allow), [part[:2] for part in right])
+    _C.force_machine("")
 
 
 @settings(max_examples=80, deadline=None)
