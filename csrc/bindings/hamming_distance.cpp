@@ -18,7 +18,7 @@ typename Door::Tensor distance(const typename Door::Tensor& queries, const typen
   check_pair(op, view, Door::view(database));
   const RowsOf<Door> query_rows(queries), database_rows(database);
   auto distances = Door::empty(queries, {query_rows.rows.count, database_rows.rows.count}, Dtype::int32);
-  const HammingDistance args{query_rows.codes(), database_rows.codes(),
+  const HammingDistance args{query_rows.codes(), as_database(database_rows.codes()),
                              static_cast<int32_t*>(Door::view(distances).data)};
   if (!view.device.cuda)
     run_blocks(hamming_distance_blocks(args), [&](int64_t block) { hamming_distance_cpu(args, block); });

@@ -46,7 +46,7 @@ void topk_on_cuda(const HammingTopk& args, const typename Door::Tensor& queries)
   const auto workspace = Door::empty(queries, {plan.workspace()}, Dtype::int32);
   const View memory = Door::view(workspace);
   run_on_device(op, memory.device,
-                FH_LAUNCH(hamming_topk_cuda(args, plan, static_cast<int32_t*>(memory.data), stream)));
+                FH_LAUNCH(hamming_topk_cuda(args, nullptr, plan, static_cast<int32_t*>(memory.data), stream)));
 }
 
 template <class Door>

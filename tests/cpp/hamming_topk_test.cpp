@@ -2,7 +2,6 @@
 #include "hamming_topk/hamming_topk.h"
 
 #include "hamming_case.h"
-#include "hamming_topk/hamming_topk_plan.h"
 #include "hamming_topk/nearest.h"
 
 namespace fasthash {
@@ -67,22 +66,6 @@ TEST(nearest_keeps_the_first_of_equal_distances) {
   for (const Candidate& candidate : nearest) found += candidate.distance == 3 && candidate.id < id - 40;
   CHECK_EQ(found, k);
   CHECK(nearest.end() - nearest.begin() <= capacity);
-}
-
-TEST(hamming_topk_plan_bounds_the_workspace) {
-  for (int64_t queries : {1, 100, 100000}) {
-    for (int64_t codes : {int64_t(1), int64_t(1000), int64_t(1) << 30}) {
-      for (int64_t width : {1, 8, 128, 100000}) {
-        const HammingTopkPlan plan = hamming_topk_plan(
-            {{nullptr, queries, width, width}, {nullptr, codes, width, width}, 1, nullptr, nullptr, nullptr, nullptr});
-        CHECK(plan.segments * plan.segment_codes >= codes);
-        CHECK((plan.segments - 1) * plan.segment_codes < codes);
-        CHECK_EQ(plan.segment_codes % 32, 0);
-        CHECK(plan.queries_at_once >= 1 && plan.queries_at_once <= queries);
-        CHECK(plan.workspace() <= std::max<int64_t>(1 << 24, codes + 2 * plan.bins + 1024));
-      }
-    }
-  }
 }
 
 }  // namespace

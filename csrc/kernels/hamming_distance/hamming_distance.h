@@ -10,7 +10,7 @@ namespace fasthash {
 
 struct HammingDistance {
   CodeRows queries;    // (Q, W)
-  CodeRows database;   // (N, W)
+  Database database;   // (N, W)
   int32_t* distances;  // (Q, N)
 };
 
