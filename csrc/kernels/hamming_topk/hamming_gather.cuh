@@ -32,5 +32,6 @@ struct Gathering {
 
 // Enqueue on `stream` (a cudaStream_t); return a cudaError_t.
 int gather_codes_cuda(const Gathering& args, void* stream);
+int gather_codes_tensor_cuda(const Gathering& args, void* stream);  // sm_90a; codes of at most 512 bytes
 
 }  // namespace fasthash

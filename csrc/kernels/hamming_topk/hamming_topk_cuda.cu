@@ -83,7 +83,8 @@ cudaError_t gather(const HammingTopk& args, const HammingTopkPlan& plan, int32_t
   auto error = cudaMemsetAsync(lists.lengths, 0, size_t(args.queries.count) * sizeof(int32_t), stream);
   if (error == cudaSuccess) error = cudaMemsetAsync(unfinished, 0, sizeof(int32_t), stream);
   if (error == cudaSuccess) error = cudaError_t(rank_thresholds_cuda(sample, stream));
-  if (error == cudaSuccess) error = cudaError_t(gather_codes_cuda(lists, stream));
+  const auto fill = plan.tensor_cores ? gather_codes_tensor_cuda : gather_codes_cuda;
+  if (error == cudaSuccess) error = cudaError_t(fill(lists, stream));
   if (error != cudaSuccess) return error;
   return launch(sort_kernel, unsigned(args.queries.count), sort_threads,
                 size_t(plan.capacity) * (sizeof(int64_t) + sizeof(int32_t)), stream, args, lists, unfinished);

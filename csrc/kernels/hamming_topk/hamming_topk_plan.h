@@ -22,6 +22,7 @@ struct HammingTopkPlan {
   RankCut sample;                  // cut of the sample
   int64_t sample_every;            // one group of 8 codes in as many
   int64_t sample_codes, sample_k;  // what the list reaches is the distance of the sample's k-th nearest code
+  bool tensor_cores;               // gather on those of sm_90a: not run on a device, so never chosen by the plan
 
   bool gathers() const { return capacity > 0; }
   // Number of int32. Lists lie where ranking has its counts: (queries, capacity) distances and positions, (queries)
