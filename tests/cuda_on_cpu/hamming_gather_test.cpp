@@ -51,7 +51,7 @@ TEST(hamming_topk_cuda_by_gathering_equals_sorting) {
 }
 
 TEST(hamming_topk_cuda_gathers_for_many_queries_by_itself) {
-  const Search search({16, 1 << 16, 8, 0, 0xff});
+  const Search search({16, 1 << 13, 8, 0, 0xff});
   const TopkResult expected = search.nearest(10);
   DeviceSearch on(search, true);
   DeviceBuffer<int32_t> distances(expected.distances.size());

@@ -13,7 +13,7 @@ namespace fasthash {
 namespace {
 
 constexpr int count_threads = 256, place_threads = 512, emit_warps = 8;
-constexpr int emit_ahead = 4;                // codes that a lane reads before it looks at the first of them
+constexpr int codes_ahead = 4;               // codes that a lane reads before it looks at the first of them
 constexpr int64_t list_groups = 64;          // of blocks that share out the queries of a list
 constexpr int64_t counts_shared = 72 << 10;  // bytes; three such blocks run on a multiprocessor of sm_90, one of sm_86
 
@@ -48,6 +48,7 @@ __global__ void __launch_bounds__(count_threads) count_kernel(Ranking args, Word
   using Word = typename Words::Word;
   FH_SHARED(Word[Tile::room], memory);
   FH_DYNAMIC_SHARED(int32_t, histograms);
+  constexpr int ahead = kQueries == 1 ? codes_ahead : 1;
   const QueryList list{args.list, args.queries.count};
   const Segment segment(args, blockIdx.y);
   const int bins = int(args.cut.bins), thread = int(threadIdx.x);
@@ -62,16 +63,22 @@ __global__ void __launch_bounds__(count_threads) count_kernel(Ranking args, Word
     for (int i = 0; i < tile.live(); ++i)
       for (int distance = thread; distance < bins; distance += count_threads) bin(i, distance) = 0;
     __syncthreads();
-    for (int64_t first = segment.begin; first < segment.end; first += count_threads) {
-      const int64_t position = first + thread;
-      const bool inside = position < segment.end;
-      const int64_t n = inside ? code_at(args, position) : 0;
-      int32_t distances[kQueries];
-      tile.distances(n, distances);
-      if (!inside || !allowed(args.allow, n)) continue;
+    for (int64_t first = segment.begin; first < segment.end; first += ahead * count_threads) {
+      int64_t n[ahead];
+      int32_t distances[ahead][kQueries];
 #pragma unroll
-      for (int i = 0; i < kQueries; ++i)
-        if (i < tile.live() && distances[i] < bins) atomicAdd(&bin(i, distances[i]), 1);
+      for (int j = 0; j < ahead; ++j) {
+        const int64_t position = first + j * count_threads + thread;
+        n[j] = position < segment.end ? code_at(args, position) : -1;
+        tile.distances(n[j] < 0 ? 0 : n[j], distances[j]);
+      }
+#pragma unroll
+      for (int j = 0; j < ahead; ++j) {
+        if (n[j] < 0 || !allowed(args.allow, n[j])) continue;
+#pragma unroll
+        for (int i = 0; i < kQueries; ++i)
+          if (i < tile.live() && distances[j][i] < bins) atomicAdd(&bin(i, distances[j][i]), 1);
+      }
     }
     __syncthreads();
     if constexpr (kShared)
@@ -192,17 +199,17 @@ __global__ void __launch_bounds__(emit_warps* kWarpSize) emit_kernel(Ranking arg
     const int64_t query = list[i], base = args.offsets == nullptr ? query * args.most : args.offsets[query];
     const int32_t threshold = *own.threshold;
     const Segment segment(args, index);
-    for (int64_t first = segment.begin; first < segment.end && wanted > 0; first += emit_ahead * kWarpSize) {
-      int64_t n[emit_ahead];
-      int32_t distance[emit_ahead][1];
+    for (int64_t first = segment.begin; first < segment.end && wanted > 0; first += codes_ahead * kWarpSize) {
+      int64_t n[codes_ahead];
+      int32_t distance[codes_ahead][1];
 #pragma unroll
-      for (int j = 0; j < emit_ahead; ++j) {
+      for (int j = 0; j < codes_ahead; ++j) {
         const int64_t position = first + j * kWarpSize + lane_of_thread();
         n[j] = position < segment.end ? code_at(args, position) : -1;
         tile.distances(n[j] < 0 ? 0 : n[j], distance[j]);
       }
 #pragma unroll
-      for (int j = 0; j < emit_ahead; ++j) {
+      for (int j = 0; j < codes_ahead; ++j) {
         const int32_t d = distance[j][0];
         const bool near = n[j] >= 0 && d <= threshold && allowed(args.allow, n[j]);
         wanted -= emit_codes(args, own.counts + index, base, n[j], d, near);

@@ -33,11 +33,11 @@ struct HammingTopkPlan {
 
 constexpr int64_t gather_capacity = 4096;  // what a block sorts in shared memory
 
-// Where it pays to gather: the sample is small beside the database, lists are short beside what they may hold.
+// Where it pays to gather: lists are short beside the database and beside what they may hold.
 inline bool gathering_pays(const HammingTopk& args) {
-  constexpr int64_t least_queries = 16, least_codes = 1 << 16, most_k = gather_capacity / 4, most_bytes = 512;
-  return args.queries.count >= least_queries && args.database.count >= least_codes && args.k <= most_k &&
-         args.database.width <= most_bytes;
+  constexpr int64_t least_queries = 16, least_codes = 1 << 13, most_k = gather_capacity / 4, most_bytes = 512;
+  return args.queries.count >= least_queries && args.database.count >= std::max(least_codes, 8 * args.k) &&
+         args.k <= most_k && args.database.width <= most_bytes;
 }
 
 inline void plan_gathering(const HammingTopk& args, HammingTopkPlan& plan) {
