@@ -9,9 +9,12 @@ from fasthash._build_info import build_info
 from fasthash._version import __version__
 from fasthash.ops import (
     hamming_distance,
+    hamming_histogram,
+    hamming_range,
     hamming_topk,
     order_aware_triplet,
     pack_codes,
+    prepare_database,
     tanh_quantize,
     unpack_codes,
 )
@@ -20,9 +23,12 @@ __all__ = [
     "__version__",
     "build_info",
     "hamming_distance",
+    "hamming_histogram",
+    "hamming_range",
     "hamming_topk",
     "order_aware_triplet",
     "pack_codes",
+    "prepare_database",
     "tanh_quantize",
     "unpack_codes",
 ]

@@ -32,3 +32,10 @@ def shares_label(labels: Tensor, others: Tensor) -> Tensor:
         return labels.unsqueeze(1) == others.unsqueeze(0)
     with torch.autocast(labels.device.type, enabled=False):
         return labels @ others.T > 0
+
+
+def as_ids(labels: Tensor | None) -> Tensor | None:
+    """1-D labels of any integer dtype as int64; all others as they are, for the operator to judge."""
+    if labels is None or labels.dim() != 1 or labels.dtype not in (torch.uint8, *_checks.SIGNED_INTEGERS):
+        return labels
+    return labels.long()

@@ -7,6 +7,21 @@ from typing import NamedTuple
 
 from torch import Tensor
 
+from fasthash.packed_database import PackedDatabase
+
+__all__ = [
+    "AMPLIFIERS",
+    "PENALTIES",
+    "REDUCTIONS",
+    "WEIGHTINGS",
+    "HammingHistogram",
+    "HammingRange",
+    "HammingTopK",
+    "HashOutput",
+    "PackedDatabase",
+    "TanhQuantizeOutput",
+]
+
 # A word's place is the integer that stands for it in the operators' schemas.
 PENALTIES = ("none", "l2", "l1", "log_cosh", "cubic")
 AMPLIFIERS = ("none", "magnitude", "wrong_side")
@@ -34,12 +49,38 @@ class HammingTopK(NamedTuple):
     """The nearest codes of each query, in the order (distance, id).
 
     Attributes:
-        distances: (Q, k) int32 Hamming distances in bits, ascending.
-        ids: (Q, k) int64 positions in the database, or the ids of an index; -1 marks padding.
+        distances: (Q, k) int32 Hamming distances in bits, ascending; 2147483647 where there is no code left.
+        ids: (Q, k) int64 positions in the database, or the ids given; -1 where there is no code left.
     """
 
     distances: Tensor
     ids: Tensor
+
+
+class HammingRange(NamedTuple):
+    """The codes within a radius of each query, one query after the other, each in the order (distance, id).
+
+    Attributes:
+        offsets: (Q + 1,) int64; query q has the places `offsets[q]` up to `offsets[q + 1]`, and the last is the total.
+        distances: (total,) int32 Hamming distances in bits, ascending for each query.
+        ids: (total,) int64 positions in the database, or the ids given.
+    """
+
+    offsets: Tensor
+    distances: Tensor
+    ids: Tensor
+
+
+class HammingHistogram(NamedTuple):
+    """How many codes of the database lie at each distance 0, 1, ..., K from each query, K = 8 W.
+
+    Attributes:
+        total: (Q, K + 1) int64, all codes.
+        relevant: (Q, K + 1) int64, those relevant to the query; of shape (0,) where no labels were given.
+    """
+
+    total: Tensor
+    relevant: Tensor
 
 
 class HashOutput(NamedTuple):

@@ -4,11 +4,8 @@
 from __future__ import annotations
 
 import ctypes
-import os
-import sys
 from collections.abc import Iterator
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 import hypothesis
@@ -18,25 +15,18 @@ import torch
 import fasthash
 from fasthash import _C
 from tests.kernels import Kernels
+from tests.native import built, missing
 
 # Timings never fail a test: machines are shared, and variants are forced one after the other.
 hypothesis.settings.register_profile("fasthash", deadline=None)
 hypothesis.settings.load_profile("fasthash")
 
-ROOT = Path(__file__).resolve().parent.parent
-
-
-def build_dir() -> Path:
-    """Where CMake built the native tests; FASTHASH_BUILD_DIR overrides."""
-    default = ROOT / "build" / f"cmake-{sys.implementation.cache_tag}"
-    return Path(os.environ.get("FASTHASH_BUILD_DIR", default))
-
 
 @cache
 def _cuda_on_cpu_library() -> ctypes.CDLL:
-    libraries = sorted(build_dir().glob("tests/cuda_on_cpu/_cuda_on_cpu*.so"))
+    libraries = built("tests/cuda_on_cpu/_cuda_on_cpu*.so")
     if not libraries:
-        pytest.fail(f"no _cuda_on_cpu library in {build_dir()}: run `make build`", pytrace=False)
+        pytest.fail(missing("tests/cuda_on_cpu/_cuda_on_cpu*.so"), pytrace=False)
     torch.ops.load_library(libraries[0])
     return ctypes.CDLL(str(libraries[0]))
 
@@ -98,6 +88,7 @@ def _seed() -> None:
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--require-variants", action="store_true", help="fail where a machine variant was never run")
+    parser.addoption("--require-aarch64", action="store_true", help="fail where the aarch64 tests cannot be run")
 
 
 def _variant_lines() -> tuple[list[str], list[str]]:

@@ -15,7 +15,7 @@ import torch
 
 import fasthash
 from fasthash import _C
-from tests.conftest import ROOT, build_dir
+from tests.native import ROOT, built, missing
 
 
 def python(code: str, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -49,9 +49,10 @@ def test_unknown_machine_is_an_error():
 
 def test_instruction_set_objects_export_no_weak_symbols():
     """A weak function compiled for AVX-512 could be the copy that the linker gives to everybody."""
-    objects = sorted(build_dir().glob("CMakeFiles/fasthash_core.dir/csrc/kernels/*/*_avx*.o"))
-    assert objects, f"no objects in {build_dir()}"
-    for path in objects:
+    patterns = [f"CMakeFiles/fasthash_core.dir/csrc/kernels/*/*_{m}.cpp.o" for m in _C.machines_compiled()[1:]]
+    for pattern in patterns:
+        assert built(pattern), missing(pattern)
+    for path in [path for pattern in patterns for path in built(pattern)]:
         symbols = subprocess.run(["nm", "-C", path], capture_output=True, text=True, check=True).stdout
         weak = [line for line in symbols.splitlines() if re.match(r"^[0-9a-f]+ [WVu] ", line)]
         assert weak == [], f"{path.name}: {weak}"

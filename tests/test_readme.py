@@ -7,7 +7,7 @@ import re
 
 import pytest
 
-from tests.conftest import ROOT
+from tests.native import ROOT
 
 
 def test_python_examples_run(tmp_path, monkeypatch):

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-// What the operators on packed codes share: the checks of a matrix of codes, and its rows as kernels read them.
+// What the operators on packed codes share: queries, databases, ids and masks, checked and as kernels read them.
 #pragma once
 
 #include "bindings/view.h"
-#include "hamming_scan/hamming_scan.h"
+#include "hamming_scan/codes.h"
 
 namespace fasthash::bindings {
 
@@ -15,14 +15,29 @@ inline void check_packed(const Argument& argument, const View& view) {
   argument.expect(view.sizes[1] <= max_code_bytes, "of less than 2^31 bits in a row", text(view.sizes));
 }
 
-// Queries (Q, W) and a database (N, W) that fit each other.
-inline void check_pair(const char* op, const View& queries, const View& database) {
-  const Argument first{op, "queries"}, second{op, "database"};
-  check_packed(first, queries);
-  check_packed(second, database);
-  second.expect(database.sizes[1] == queries.sizes[1],
-                "of shape (rows, " + std::to_string(queries.sizes[1]) + ") like queries", text(database.sizes));
-  second.expect(database.device == queries.device, "on " + text(queries.device), text(database.device));
+// A database (N, W) of rows that fits queries (Q, W).
+inline void check_rows(const Argument& argument, const View& queries, const View& database) {
+  check_packed(argument, database);
+  argument.expect(database.sizes[1] == queries.sizes[1],
+                  "of shape (rows, " + std::to_string(queries.sizes[1]) + ") like queries", text(database.sizes));
+}
+
+// A database in the scan layout, int64 (G, words, 8), that holds `count` codes as wide as queries (Q, W).
+inline void check_scan_layout(const Argument& argument, const View& queries, const View& database, int64_t count) {
+  const int64_t width = queries.sizes[1], bytes = word_bytes(width);
+  const Shape shape{ceil_div(count, tile_codes) * tile_codes * bytes / 64, words_of(width), 8};
+  argument.expect(database.dtype == Dtype::int64, "a tensor of dtype int64 where it is packed",
+                  dtype_name(database.dtype));
+  argument.expect(database.sizes == shape,
+                  "of shape " + text(shape) + " for " + std::to_string(count) + " packed codes of " +
+                      std::to_string(width) + (width == 1 ? " byte" : " bytes"),
+                  text(database.sizes));
+  const auto rows = as_rows(database);
+  const bool dense = rows && (rows->count <= 1 || rows->stride == 8);
+  argument.expect(dense, "contiguous where it is packed", "strides " + text(database.strides));
+  const auto misaligned = reinterpret_cast<uintptr_t>(database.data) % 64;
+  argument.expect(misaligned == 0 || database.numel() == 0, "64-byte aligned where it is packed",
+                  "an address of " + std::to_string(misaligned) + " mod 64");
 }
 
 // A tensor whose rows kernels can read, copied only where its strides ask for it; the tensor keeps the rows alive.
@@ -41,6 +56,76 @@ struct RowsOf {
 
   typename Door::Tensor tensor;
   Rows rows{};
+};
+
+// Queries (Q, W) and a database that fits them: rows (N, W) where packed_codes is -1, else that many codes in the scan
+// layout. The tensors keep the codes alive.
+template <class Door>
+class QueriesAndDatabase {
+ public:
+  using Tensor = typename Door::Tensor;
+
+  QueriesAndDatabase(const char* op, const Tensor& queries, const Tensor& database, int64_t packed_codes)
+      : queries_(checked(op, queries, database, packed_codes)), tensor_(database) {
+    if (packed_codes >= 0) {
+      database_ = {static_cast<const uint8_t*>(Door::view(database).data), packed_codes, queries_.rows.length, 0};
+    } else {
+      const RowsOf<Door> rows(database);
+      tensor_ = rows.tensor;
+      database_ = as_database(rows.codes());
+    }
+  }
+
+  CodeRows queries() const { return queries_.codes(); }
+  const Database& database() const { return database_; }
+
+ private:
+  static const Tensor& checked(const char* op, const Tensor& queries, const Tensor& database, int64_t packed_codes) {
+    const View first = Door::view(queries), second = Door::view(database);
+    check_packed({op, "queries"}, first);
+    Argument{op, "packed_codes"}.expect(packed_codes >= -1 && packed_codes < int64_t(1) << 56,
+                                        "-1 (rows) or a number of codes below 2^56", packed_codes);
+    const Argument argument{op, "database"};
+    if (packed_codes < 0)
+      check_rows(argument, first, second);
+    else
+      check_scan_layout(argument, first, second, packed_codes);
+    argument.expect(second.device == first.device, "on " + text(first.device), text(second.device));
+    return queries;
+  }
+
+  RowsOf<Door> queries_;
+  Tensor tensor_;
+  Database database_{};
+};
+
+// The ids (N) int64 of the codes of a database and the mask (ceil(N / 8)) uint8 of those that may be found, or null.
+template <class Door>
+class IdsAndAllow {
+ public:
+  using Optional = std::optional<typename Door::Tensor>;
+
+  IdsAndAllow(const char* op, const Device& device, int64_t codes, const Optional& ids, const Optional& allow)
+      : ids_(checked({op, "ids"}, device, ids, Dtype::int64, codes, "one for each code")),
+        allow_(checked({op, "allow"}, device, allow, Dtype::uint8, ceil_div(codes, 8), "one bit for each code")) {}
+
+  const Optional& id_tensor() const { return ids_; }
+  const int64_t* ids() const { return static_cast<const int64_t*>(data(ids_)); }
+  const uint8_t* allow() const { return static_cast<const uint8_t*>(data(allow_)); }
+
+ private:
+  static Optional checked(const Argument& argument, const Device& device, const Optional& tensor, Dtype dtype,
+                          int64_t length, const char* why) {
+    if (!tensor) return std::nullopt;
+    const View view = Door::view(*tensor);
+    argument.expect(view.dtype == dtype, std::string("a tensor of dtype ") + dtype_name(dtype), dtype_name(view.dtype));
+    argument.expect(view.sizes == Shape{length}, "of shape " + text(Shape{length}) + ", " + why, text(view.sizes));
+    argument.expect(view.device == device, "on " + text(device), text(view.device));
+    return Door::contiguous(*tensor);
+  }
+  static const void* data(const Optional& tensor) { return tensor ? Door::view(*tensor).data : nullptr; }
+
+  Optional ids_, allow_;
 };
 
 }  // namespace fasthash::bindings

@@ -3,6 +3,7 @@
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
 
+#include "bindings/memory.h"
 #include "bindings/ops.h"
 #include "common/machine.h"
 #if defined(FASTHASH_WITH_CUDA)
@@ -63,10 +64,14 @@ PYBIND11_MODULE(_C, module) {
   module.def("variant_counts", &variant_counts);
   module.def("build_facts", &build_facts);
   module.def("cuda_driver_version", &cuda_driver_version);
+  module.def("available_memory", &fasthash::bindings::available_memory);
+  module.def("force_available_memory", &fasthash::bindings::force_available_memory, py::arg("limit"));
   fasthash::bindings::bind_tanh_quantize(module);
   fasthash::bindings::bind_order_aware_triplet(module);
   fasthash::bindings::bind_pack_codes(module);
   fasthash::bindings::bind_unpack_codes(module);
   fasthash::bindings::bind_hamming_distance(module);
   fasthash::bindings::bind_hamming_topk(module);
+  fasthash::bindings::bind_hamming_range(module);
+  fasthash::bindings::bind_hamming_histogram(module);
 }

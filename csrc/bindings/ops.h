@@ -29,4 +29,10 @@ void bind_hamming_distance(pybind11::module_& module);
 void register_hamming_topk(torch::stable::detail::StableLibrary& library);
 void bind_hamming_topk(pybind11::module_& module);
 
+void register_hamming_range(torch::stable::detail::StableLibrary& library);
+void bind_hamming_range(pybind11::module_& module);
+
+void register_hamming_histogram(torch::stable::detail::StableLibrary& library);
+void bind_hamming_histogram(pybind11::module_& module);
+
 }  // namespace fasthash::bindings

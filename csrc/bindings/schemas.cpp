@@ -16,8 +16,13 @@ constexpr const char* schemas[] = {
     "order_aware_triplet_backward(Tensor grad_loss, Tensor gradient, Tensor loss) -> Tensor",
     "pack_codes(Tensor codes) -> Tensor",
     "unpack_codes(Tensor packed, int bits, ScalarType dtype) -> Tensor",
-    "hamming_distance(Tensor queries, Tensor database) -> Tensor",
-    "hamming_topk(Tensor queries, Tensor database, int k) -> (Tensor, Tensor)",
+    "hamming_distance(Tensor queries, Tensor database, int packed_codes) -> Tensor",
+    "hamming_topk(Tensor queries, Tensor database, int packed_codes, int k, Tensor? ids, Tensor? allow) "
+    "-> (Tensor, Tensor)",
+    "hamming_range(Tensor queries, Tensor database, int packed_codes, int radius, Tensor? ids, Tensor? allow) "
+    "-> (Tensor offsets, Tensor distances, Tensor ids)",
+    "hamming_histogram(Tensor queries, Tensor database, int packed_codes, Tensor? query_labels, "
+    "Tensor? database_labels) -> (Tensor total, Tensor relevant)",
 };
 
 void register_kernels(torch::stable::detail::StableLibrary& library) {
@@ -28,6 +33,8 @@ void register_kernels(torch::stable::detail::StableLibrary& library) {
   register_unpack_codes(library);
   register_hamming_distance(library);
   register_hamming_topk(library);
+  register_hamming_range(library);
+  register_hamming_histogram(library);
 }
 
 }  // namespace

@@ -6,19 +6,24 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from fasthash.ops import _registration
+from fasthash.ops import _database, _registration
+from fasthash.types import PackedDatabase
+
+_OP = "hamming_distance"
 
 
-def hamming_distance(queries: Tensor, database: Tensor) -> Tensor:
+def hamming_distance(queries: Tensor, database: Tensor | PackedDatabase) -> Tensor:
     """Number of bits in which every query differs from every database code.
 
         distances[q, n] = popcount(queries[q] ^ database[n])
 
-    For the k nearest codes use `hamming_topk`, which never holds this matrix.
+    For the k nearest codes use `hamming_topk`, for those within a radius `hamming_range`, for counts by distance
+    `hamming_histogram`: they never hold this matrix.
 
     Args:
         queries: (Q, W) uint8 packed codes of 8 W bits, any strides; Q may be 0.
-        database: (N, W) uint8 packed codes on the same device, any strides; N may be 0.
+        database: (N, W) uint8 packed codes on the same device, any strides, or what `prepare_database` makes of them;
+            N may be 0.
 
     Returns:
         (Q, N) int32 distances in bits, the same on every device and machine. They have no gradient.
@@ -28,13 +33,15 @@ def hamming_distance(queries: Tensor, database: Tensor) -> Tensor:
 
     Source: Hamming, "Error Detecting and Error Correcting Codes", Bell System Technical Journal 29 (1950).
     """
-    distances: Tensor = torch.ops.fasthash.hamming_distance.default(queries, database)
+    codes, packed_codes = _database.as_arguments(_OP, queries, database)
+    distances: Tensor = torch.ops.fasthash.hamming_distance.default(queries, codes, packed_codes)
     return distances
 
 
 @torch.library.register_fake("fasthash::hamming_distance")
-def _fake(queries: Tensor, database: Tensor) -> Tensor:
-    return queries.new_empty((queries.shape[0], database.shape[0]), dtype=torch.int32)
+def _fake(queries: Tensor, database: Tensor, packed_codes: int) -> Tensor:
+    count = _database.count_of(database, packed_codes)
+    return queries.new_empty((queries.shape[0], count), dtype=torch.int32)
 
 
-_registration.not_differentiable("hamming_distance")
+_registration.not_differentiable(_OP)

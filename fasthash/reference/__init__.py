@@ -5,17 +5,23 @@ They are the yardstick of tests and benchmarks, and a path for `torch.func`, whi
 """
 
 from fasthash.reference.hamming_distance import hamming_distance
+from fasthash.reference.hamming_histogram import hamming_histogram
+from fasthash.reference.hamming_range import hamming_range
 from fasthash.reference.hamming_topk import hamming_topk
 from fasthash.reference.order_aware_triplet import order_aware_triplet
 from fasthash.reference.pack_codes import pack_codes
+from fasthash.reference.prepare_database import prepare_database
 from fasthash.reference.tanh_quantize import tanh_quantize
 from fasthash.reference.unpack_codes import unpack_codes
 
 __all__ = [
     "hamming_distance",
+    "hamming_histogram",
+    "hamming_range",
     "hamming_topk",
     "order_aware_triplet",
     "pack_codes",
+    "prepare_database",
     "tanh_quantize",
     "unpack_codes",
 ]

@@ -6,18 +6,19 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from fasthash import _checks
+from fasthash.reference import _arguments
 from fasthash.reference.unpack_codes import unpack_bits
+from fasthash.types import PackedDatabase
 
 
-def hamming_distance(queries: Tensor, database: Tensor) -> Tensor:
+def hamming_distance(queries: Tensor, database: Tensor | PackedDatabase) -> Tensor:
     """Number of bits in which every query differs from every database code.
 
     For codes a, b of ±1 with K bits, `d(a, b) = (K - a · b) / 2`, one matrix product; the sums stay exact in float32.
 
     Args:
         queries: (Q, W) uint8 packed codes, any strides; Q may be 0.
-        database: (N, W) uint8 packed codes on the same device; N may be 0.
+        database: (N, W) uint8 packed codes on the same device, or a `PackedDatabase` of them; N may be 0.
 
     Returns:
         (Q, N) int32 distances in bits.
@@ -25,17 +26,8 @@ def hamming_distance(queries: Tensor, database: Tensor) -> Tensor:
     Raises:
         ValueError: wrong dtype, rank, width or device.
     """
-    check_pair("hamming_distance", queries, database)
-    return signs_to_distance(unpack_signs(queries), unpack_signs(database))
-
-
-def check_pair(op: str, queries: Tensor, database: Tensor) -> None:
-    """Refuses packed matrices that do not fit each other."""
-    _checks.require_packed(op, "queries", queries)
-    _checks.require_packed(op, "database", database)
-    same = queries.shape[1] == database.shape[1]
-    _checks.require(same, op, "database", f"of shape (rows, {queries.shape[1]}) like queries", tuple(database.shape))
-    _checks.require_same_device(op, "database", database, queries.device)
+    rows = _arguments.rows_of("hamming_distance", queries, database)
+    return signs_to_distance(unpack_signs(queries), unpack_signs(rows))
 
 
 def unpack_signs(packed: Tensor) -> Tensor:

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from bench import results, stages
-from tests.conftest import ROOT
+from tests.native import ROOT
 
 
 def gpu_sh(folder, *wanted, **environment):

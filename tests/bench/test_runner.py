@@ -11,7 +11,7 @@ import pytest
 
 from bench import results, runner
 from bench.plan import Benchmark, Case, Library, chosen_files, files, shown
-from tests.conftest import ROOT
+from tests.native import ROOT
 
 
 def benchmark(**libraries):

@@ -9,8 +9,8 @@
 #include <vector>
 
 #include "check.h"
-#include "common/machine.h"
 #include "hamming_scan/hamming_scan.h"
+#include "machines.h"
 
 namespace fasthash {
 
@@ -71,18 +71,6 @@ inline TopkResult naive_topk(const Codes& queries, const Codes& database, int64_
 inline void expect_same(const TopkResult& result, const TopkResult& expected) {
   CHECK_EQ(result.distances, expected.distances);
   CHECK_EQ(result.ids, expected.ids);
-}
-
-// Runs `body` with each machine variant that this processor has.
-template <class F>
-void on_every_machine(F&& body) {
-  for (Machine machine : machines_available()) {
-    force_machine(machine_name(machine));
-    check::context = machine_name(machine);
-    body();
-  }
-  force_machine("");
-  check::context.clear();
 }
 
 }  // namespace fasthash

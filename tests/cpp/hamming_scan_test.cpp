@@ -31,7 +31,7 @@ TEST(a_block_holds_codes_in_groups_word_by_word) {
         std::vector<uint64_t> rows(size_t(37 * words));
         load_words(codes.rows(), 0, 37, rows.data());
         CodeBlock block(words);
-        const auto* loaded = static_cast<const char*>(block.load(codes.rows(), 0, 37));
+        const auto* loaded = static_cast<const char*>(block.load(as_database(codes.rows()), 0, 37));
         bool same = true;
         for (int64_t i = 0; i < 37; ++i)
           for (int64_t w = 0; w < words; ++w)
@@ -45,7 +45,7 @@ TEST(a_block_holds_codes_in_groups_word_by_word) {
 TEST(dense_codes_of_64_bits_are_read_where_they_lie) {
   const Codes codes(192, 8, 1);
   CodeBlock block(1);
-  CHECK_EQ(block.load(codes.rows(), 64, 128), static_cast<const void*>(codes.bytes.data() + 64 * 8));
+  CHECK_EQ(block.load(as_database(codes.rows()), 64, 128), static_cast<const void*>(codes.bytes.data() + 64 * 8));
 }
 
 TEST(scans_report_every_code_and_no_other) {
@@ -58,7 +58,7 @@ TEST(scans_report_every_code_and_no_other) {
         std::vector<uint64_t> query_words(static_cast<size_t>(words));
         load_words(query.rows(), 0, 1, query_words.data());
         CodeBlock block(words);
-        const ScanRun run{query_words.data(), block.load(codes.rows(), 0, live), words, live};
+        const ScanRun run{query_words.data(), block.load(as_database(codes.rows()), 0, live), words, live};
         std::vector<int32_t> distances(static_cast<size_t>(live));
         select_scan_all()(run, distances.data());
         CHECK_EQ(distances, expected);

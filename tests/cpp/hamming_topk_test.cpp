@@ -1,8 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "hamming_topk/hamming_topk.h"
 
+#include <cstring>
+
 #include "hamming_case.h"
-#include "hamming_topk/nearest.h"
+#include "hamming_topk/candidates.h"
+#include "hamming_topk/topk_sample.h"
 
 namespace fasthash {
 namespace {
@@ -14,8 +17,10 @@ TopkResult topk_on_cpu(const Codes& queries, const Codes& database, int64_t k, c
   for (int64_t first = 0; first < queries.count; first += shares.queries_at_once) {
     const int64_t count = std::min(shares.queries_at_once, queries.count - first);
     HammingTopkSearch search(topk_queries(args, first, count), shares);
-    for (int64_t round = 0; round < search.rounds(); ++round)
-      for (int64_t task = search.tasks(); task-- > 0;) search.scan(task, round);
+    do {
+      for (int64_t round = 0; round < search.rounds(); ++round)
+        for (int64_t task = search.tasks(); task-- > 0;) search.scan(task, round);
+    } while (search.scan_again());
     for (int64_t query = 0; query < count; ++query) search.finish(query);
   }
   return result;
@@ -50,22 +55,54 @@ TEST(hamming_topk_shares_use_every_thread) {
   CHECK(shares(many, 100000, 64).queries_at_once >= 1);
 }
 
-// Every distance below the threshold comes, in an order that makes each code a candidate and the list overflow.
-TEST(nearest_keeps_the_first_of_equal_distances) {
-  const int64_t k = 10;
-  const int32_t bits = 64;
-  std::vector<int64_t> counts(static_cast<size_t>(bits + 1));
-  const int64_t capacity = Nearest::capacity(k, 1 << 20);
-  std::vector<Candidate> candidates(static_cast<size_t>(capacity));
-  Nearest nearest(k, bits, counts.data(), candidates.data(), capacity);
-  int64_t id = 0;
-  for (int32_t distance = bits; distance >= 3; --distance)
-    for (int i = 0; i < 50; ++i, ++id) nearest.add(id, distance);
-  CHECK_EQ(nearest.threshold(), 3);
-  int64_t found = 0;
-  for (const Candidate& candidate : nearest) found += candidate.distance == 3 && candidate.id < id - 40;
-  CHECK_EQ(found, k);
-  CHECK(nearest.end() - nearest.begin() <= capacity);
+// Enough queries for slices, enough codes for both samples, ends that fill no unit.
+TEST(hamming_topk_by_slices) {
+  for (int64_t width : {3, 4, 8, 12, 23, 32, 40}) {
+    for (uint8_t mask : {0x11, 0xff}) {
+      const Codes queries(37, width, 1, 0, mask), database(33001, width, 2, 0, mask);
+      const TopkResult expected = naive_topk(queries, database, 300);
+      on_every_machine([&] {
+        for (const HammingTopkShares& shares : {HammingTopkShares{37, 1, 1}, {37, 1, 3}})
+          expect_same(topk_on_cpu(queries, database, 300, shares), expected);
+      });
+    }
+  }
+}
+
+// Fewer near codes than there are to be found, all of them in the sample: its bound is too low.
+TEST(hamming_topk_scans_again_where_the_sample_is_not_like_the_database) {
+  const int64_t count = 40000, width = 8, near = 60, k = 100;
+  Codes places(count, width, 0);
+  for (int64_t n = 0; n < count; ++n) std::memcpy(&places.bytes[size_t(n * width)], &n, sizeof(n));
+  const CodeSample sample = sample_codes(as_database(places.rows()), nullptr, count, 8192);
+  CHECK(sample_rank(k, sample.rate) < near);
+  const Codes queries(40, width, 1);
+  Codes database(count, width, 2);
+  for (int64_t i = 0; i < near; ++i) {
+    const int64_t n = int64_t(sample.lines[size_t(i)].words[0]);
+    std::copy_n(queries.bytes.begin(), width, database.bytes.begin() + n * width);
+  }
+  expect_same(topk_on_cpu(queries, database, k, {40, 1, 1}), naive_topk(queries, database, k));
+}
+
+TEST(pruner_keeps_the_first_of_equal_distances) {
+  const int64_t k = 10, bits = 64;
+  const CandidateRules rules{k, bits, nullptr};
+  std::vector<uint64_t> memory(size_t(rules.prune_at() + 1));
+  CandidateList list{memory.data(), 0, bits + 1};
+  Pruner pruner(rules);
+  uint64_t position = 0;
+  for (uint64_t distance = bits; distance >= 3; --distance) {
+    for (int i = 0; i < 50; ++i, ++position) {
+      if (int64_t(distance) < list.threshold) list.data[list.size++] = distance << position_bits | position;
+      if (list.size >= rules.prune_at()) pruner.prune(list);
+    }
+  }
+  pruner.prune(list);
+  CHECK_EQ(list.threshold, 3);
+  CHECK_EQ(list.size, k);
+  for (const uint64_t* c = list.data; c != list.end(); ++c)
+    CHECK(distance_of(*c) == 3 && position_of(*c) < int64_t(position) - 40);
 }
 
 }  // namespace

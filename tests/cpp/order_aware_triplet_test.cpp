@@ -4,7 +4,7 @@
 #include <limits>
 
 #include "check.h"
-#include "common/machine.h"
+#include "machines.h"
 #include "order_aware_triplet/order_aware_triplet_math.h"
 #include "order_aware_triplet/rank_order.h"
 #include "order_aware_triplet_case.h"
@@ -20,13 +20,11 @@ void expect_brute_force(const TripletCase& input) {
 }
 
 TEST(order_aware_triplet_equals_brute_force_on_every_machine) {
-  for (Machine machine : machines_available()) {
-    force_machine(machine_name(machine));
-    check::context = machine_name(machine);
+  on_every_machine([] {
     for (int items : {1, 2, 7, 15, 16, 17, 31, 33, 50}) expect_brute_force(TripletCase(3, items, 1, unsigned(items)));
     expect_brute_force(TripletCase(5, 20, 9));
-  }
-  force_machine("");
+  });
+  expect_every_variant_ran("order_aware_triplet");
 }
 
 TEST(order_aware_triplet_of_many_anchors_in_blocks) {

@@ -50,6 +50,33 @@ TEST(packing_undoes_unpacking_on_every_machine) {
   });
 }
 
+// All codes of 16 bits, which hold every kind of half: of either sign, subnormal, infinite, NaN.
+TEST(packing_every_code_of_two_bytes_on_every_machine) {
+  std::vector<uint16_t> codes(0x10000);
+  for (uint32_t i = 0; i < 0x10000; ++i) codes[i] = uint16_t(i);
+  const auto bit_and_nan = [](Dtype dtype, uint16_t bits) -> std::pair<bool, bool> {
+    if (dtype == Dtype::int16) return {code_bit(int16_t(bits)), false};
+    if (dtype == Dtype::float16) return {code_bit(float16{bits}), code_is_nan(float16{bits})};
+    return {code_bit(bfloat16{bits}), code_is_nan(bfloat16{bits})};
+  };
+  on_every_machine([&] {
+    for (Dtype dtype : {Dtype::int16, Dtype::bfloat16, Dtype::float16}) {
+      for (int64_t row = 0; row < 256; ++row) {
+        std::vector<uint8_t> packed(32, 0xab);
+        const int64_t found = pack_codes_cpu({&codes[size_t(row * 256)], packed.data(), 1, 256, 256, dtype}, 0);
+        int64_t first_nan = no_nan;
+        for (int64_t j = 256; j-- > 0;) {
+          const auto [bit, nan] = bit_and_nan(dtype, codes[size_t(row * 256 + j)]);
+          if (nan) first_nan = j;
+          if (!nan) CHECK_EQ(bit_at(packed.data(), j), bit);
+        }
+        CHECK_EQ(found, first_nan);
+      }
+    }
+  });
+  expect_every_variant_ran("pack_codes");
+}
+
 TEST(unpacking_follows_the_bits) {
   on_every_machine([] {
     const Codes packed(3, 4, 1, 2);
@@ -58,6 +85,7 @@ TEST(unpacking_follows_the_bits) {
       for (int64_t j = 0; j < 27; ++j)
         CHECK_EQ(int8_t(codes[size_t(row * 27 + j)]), bit_at(packed.bytes.data() + row * packed.stride, j) ? 1 : -1);
   });
+  expect_every_variant_ran("unpack_codes");
 }
 
 TEST(packing_reports_the_first_nan_of_a_block) {

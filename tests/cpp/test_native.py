@@ -1,57 +1,83 @@
 # SPDX-License-Identifier: Apache-2.0
 """Every native test is one pytest item: the tests that each executable lists, run one at a time."""
 
+from __future__ import annotations
+
 import os
+import platform
+import shutil
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[2]
-ALWAYS = ("core_tests", "cuda_on_cpu_tests", "cuda_on_cpu_tests_asan")
+from tests.native import HOW_TO_BUILD, built, missing
+
+ALWAYS = ("core_tests", "fuzz_tests", "cuda_on_cpu_tests", "cuda_on_cpu_tests_asan")
 WITH_NVCC = ("cuda_device_tests",)
+AARCH64 = ("aarch64/core_tests", "aarch64/fuzz_tests") if platform.machine() not in ("aarch64", "arm64") else ()
 NO_DEVICE = 77
-HOW_TO_BUILD = "cmake -S . -B build -DFASTHASH_TESTS=ON && cmake --build build --parallel"
-
-
-def build_folders() -> list[Path]:
-    """The folders to look in: FASTHASH_BUILD_DIR alone when it is set, else CMake's by hand and setup.py's."""
-    if chosen := os.environ.get("FASTHASH_BUILD_DIR"):
-        return [Path(chosen)]
-    return [ROOT / "build", ROOT / "build" / f"cmake-{sys.implementation.cache_tag}"]
+QEMU = ("qemu-aarch64", "-L", "/usr/aarch64-linux-gnu")
+QEMU_ENVIRONMENT = {"ASAN_OPTIONS": "detect_leaks=0"}  # the leak detector traces its process, which qemu refuses
+FEWER = {"aarch64/fuzz_tests": ("--cases", "200")}
+CROSS_TOOLS = ("aarch64-linux-gnu-g++", QEMU[0])
 
 
 def find(executable: str) -> Path | None:
     """The newest build of an executable, None without one."""
-    found = [path for folder in build_folders() if (path := folder / "tests" / executable).is_file()]
-    return max(found, key=lambda path: path.stat().st_mtime, default=None)
+    folder, _, name = executable.rpartition("/")
+    return next(iter(built(f"{folder or '.'}/tests/{name}")), None)
+
+
+def command(executable: str, *arguments: str) -> list[str]:
+    runner = QEMU if executable in AARCH64 else ()
+    return [*runner, str(find(executable)), *FEWER.get(executable, ()), *arguments]
+
+
+def run(executable: str, *arguments: str, timeout: float) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, **(QEMU_ENVIRONMENT if executable in AARCH64 else {})}
+    return subprocess.run(
+        command(executable, *arguments),
+        env=environment,
+        capture_output=True,
+        text=True,
+        errors="replace",
+        timeout=timeout,
+    )
+
+
+def missing_tools(executable: str) -> str | None:
+    lacking = [tool for tool in CROSS_TOOLS if executable in AARCH64 and not shutil.which(tool)]
+    return f"no {' and no '.join(lacking)} (Debian: apt install g++-aarch64-linux-gnu qemu-user)" if lacking else None
+
+
+def names(executable: str) -> list[str | None]:
+    """The tests of an executable, [None] where nothing can be listed."""
+    if missing_tools(executable) or not find(executable):
+        return [None]
+    listed = run(executable, "--list", timeout=60)
+    return [*listed.stdout.split()] if listed.returncode == 0 else [None]
 
 
 def native_tests() -> list[Any]:
-    """One (executable, test name) per native test; the name is None where nothing can be listed."""
-    items = []
-    for executable in ALWAYS + WITH_NVCC:
-        path = find(executable)
-        if path is None and executable in WITH_NVCC:
-            continue
-        listed = path and subprocess.run([path, "--list"], capture_output=True, text=True, timeout=60)
-        names = listed.stdout.split() if listed and listed.returncode == 0 else [None]
-        items += [pytest.param(executable, name, id=f"{executable}-{name or 'missing'}") for name in names]
-    return items
+    executables = [*ALWAYS, *(e for e in WITH_NVCC if find(e)), *AARCH64]
+    return [pytest.param(e, name, id=f"{e}-{name or 'missing'}") for e in executables for name in names(e)]
 
 
 @pytest.mark.parametrize(("executable", "name"), native_tests())
-def test_native(executable: str, name: str | None) -> None:
-    path = find(executable)
-    looked = ", ".join(str(folder / "tests") for folder in build_folders())
-    if path is None:
-        pytest.fail(f"{executable} is not in {looked}. Build it: {HOW_TO_BUILD}", pytrace=False)
+def test_native(request: pytest.FixtureRequest, executable: str, name: str | None) -> None:
+    if why := missing_tools(executable):
+        if request.config.getoption("--require-aarch64"):
+            pytest.fail(why, pytrace=False)
+        pytest.skip(why)
+    if find(executable) is None:
+        pytest.fail(missing(executable), pytrace=False)
     if name is None:
-        pytest.fail(f"{path} --list failed. Build it again: {HOW_TO_BUILD}", pytrace=False)
-    run = subprocess.run([path, "--run", name], capture_output=True, text=True, errors="replace", timeout=300)
-    if run.returncode == NO_DEVICE:
-        pytest.skip(run.stdout.strip())
-    if run.returncode != 0:
-        pytest.fail(f"{path} --run {name}: exit status {run.returncode}\n{run.stdout}{run.stderr}", pytrace=False)
+        pytest.fail(f"{find(executable)} --list failed. Build it again: {HOW_TO_BUILD}", pytrace=False)
+    done = run(executable, "--run", name, timeout=300)
+    if done.returncode == NO_DEVICE:
+        pytest.skip(done.stdout.strip())
+    if done.returncode != 0:
+        shown = f"{' '.join(done.args)}: exit status {done.returncode}\n{done.stdout}{done.stderr}"
+        pytest.fail(shown, pytrace=False)

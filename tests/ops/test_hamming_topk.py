@@ -37,7 +37,7 @@ def assert_equal(found, expected):
 
 def check(kernels, queries, database, *ks):
     for k in ks:
-        found = kernels.ops.hamming_topk(queries.to(kernels.device), database.to(kernels.device), k)
+        found = kernels.ops.hamming_topk(queries.to(kernels.device), database.to(kernels.device), -1, k, None, None)
         assert_equal(found, ordered(queries, database, k))
 
 
@@ -97,7 +97,7 @@ def test_candidates_are_dropped_many_times(machine):
 
 def test_no_queries(kernels):
     distances, ids = kernels.ops.hamming_topk(
-        random_codes(0, 8).to(kernels.device), random_codes(9, 8).to(kernels.device), 3
+        random_codes(0, 8).to(kernels.device), random_codes(9, 8).to(kernels.device), -1, 3, None, None
     )
     assert distances.shape == ids.shape == (0, 3)
 
@@ -158,7 +158,7 @@ def test_more_queries_than_the_workspace_holds_at_once(threads):
 
 def test_repeated_calls_give_the_same_bits(kernels):
     queries, database = few_levels(4, 8).to(kernels.device), few_levels(700, 8, 1).to(kernels.device)
-    first, second = (kernels.ops.hamming_topk(queries, database, 300) for _ in range(2))
+    first, second = (kernels.ops.hamming_topk(queries, database, -1, 300, None, None) for _ in range(2))
     assert all(torch.equal(a, b) for a, b in zip(first, second, strict=True))
 
 
@@ -170,7 +170,7 @@ def test_numpy_door_gives_the_same_bits(machine):
 
 
 def test_opcheck(device):
-    arguments = (random_codes(4, 6).to(device), random_codes(9, 6).to(device), 3)
+    arguments = (random_codes(4, 6).to(device), random_codes(9, 6).to(device), -1, 3, None, None)
     torch.library.opcheck(torch.ops.fasthash.hamming_topk.default, arguments)
 
 

@@ -10,18 +10,19 @@
 namespace fasthash {
 namespace {
 
-constexpr const char* names[machine_count] = {"scalar", "avx2", "avx512", "avx512_vpopcnt"};
+constexpr const char* names[machine_count] = {"scalar", "avx2", "avx512", "avx512_vpopcnt", "neon"};
 
 bool compiled(Machine machine) {
 #if defined(FASTHASH_X86_VARIANTS)
-  (void)machine;
-  return true;
+  return machine != Machine::neon;
+#elif defined(FASTHASH_AARCH64_VARIANTS)
+  return machine == Machine::scalar || machine == Machine::neon;
 #else
   return machine == Machine::scalar;
 #endif
 }
 
-// __builtin_cpu_supports asks the operating system for the register state too.
+// __builtin_cpu_supports asks the operating system for the register state too. Every aarch64 processor has NEON.
 bool processor_has(Machine machine) {
 #if defined(FASTHASH_X86_VARIANTS)
   __builtin_cpu_init();
@@ -31,6 +32,8 @@ bool processor_has(Machine machine) {
   if (machine == Machine::avx2) return avx2;
   if (machine == Machine::avx512) return avx512;
   if (machine == Machine::avx512_vpopcnt) return avx512 && __builtin_cpu_supports("avx512vpopcntdq");
+#elif defined(FASTHASH_AARCH64_VARIANTS)
+  if (machine == Machine::neon) return true;
 #endif
   return machine == Machine::scalar;
 }

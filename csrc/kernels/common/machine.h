@@ -11,9 +11,10 @@
 
 namespace fasthash {
 
-// In rising order of preference. A kernel without a variant for the machine in use runs its next lower one.
-enum class Machine : int32_t { scalar, avx2, avx512, avx512_vpopcnt };
-constexpr int machine_count = 4;
+// In rising order of preference; those of other processors are not compiled in. A kernel without a variant for the
+// machine in use runs its next lower one.
+enum class Machine : int32_t { scalar, avx2, avx512, avx512_vpopcnt, neon };
+constexpr int machine_count = 5;
 
 const char* machine_name(Machine machine);
 std::vector<Machine> machines_compiled();
@@ -72,5 +73,17 @@ class Variants {
   };
   std::vector<Entry> entries_;
 };
+
+// Entries of Variants{kernel, {...}}: one variant, and the variants of a kernel that has one per width of vector, as
+// far as they are compiled in.
+#define FH_VARIANT(name, machine) \
+  Variant<decltype(name##_##machine)> { Machine::machine, name##_##machine }
+#if defined(FASTHASH_X86_VARIANTS)
+#define FH_VARIANTS(name) FH_VARIANT(name, scalar), FH_VARIANT(name, avx2), FH_VARIANT(name, avx512)
+#elif defined(FASTHASH_AARCH64_VARIANTS)
+#define FH_VARIANTS(name) FH_VARIANT(name, scalar), FH_VARIANT(name, neon)
+#else
+#define FH_VARIANTS(name) FH_VARIANT(name, scalar)
+#endif
 
 }  // namespace fasthash

@@ -12,11 +12,12 @@ namespace {
 struct Mask {
   __m256 m;
   unsigned bits() const { return unsigned(_mm256_movemask_ps(m)); }
+  int count() const { return __builtin_popcount(bits()); }
 };
 
 struct Vec {
   __m256 v;
-  static constexpr int lanes = 8;
+  static constexpr int lanes = 8, registers = 16;
 };
 
 inline Vec broadcast(float x) { return {_mm256_set1_ps(x)}; }

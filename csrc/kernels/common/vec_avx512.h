@@ -12,11 +12,12 @@ namespace {
 struct Mask {
   __mmask16 m;
   unsigned bits() const { return m; }
+  int count() const { return __builtin_popcount(bits()); }
 };
 
 struct Vec {
   __m512 v;
-  static constexpr int lanes = 16;
+  static constexpr int lanes = 16, registers = 32;
 };
 
 inline Vec broadcast(float x) { return {_mm512_set1_ps(x)}; }

@@ -26,7 +26,7 @@ void hamming_distance_cpu(const HammingDistance& args, int64_t block) {
   std::vector<uint64_t> query_words(size_t(queries * words));
   load_words(args.queries, query, queries, query_words.data());
   CodeBlock codes(words);
-  const void* loaded = codes.load(args.database.rows(), first, count);
+  const void* loaded = codes.load(args.database, first, count);
   for (int64_t i = 0; i < queries; ++i)
     scan_all({&query_words[i * words], loaded, words, count},
              args.distances + (query + i) * args.database.count + first);

@@ -7,6 +7,7 @@
 
 #include "common/cuda.h"
 #include "hamming_histogram/hamming_histogram.h"
+#include "hamming_histogram/hamming_histogram_math.h"
 #include "hamming_scan/hamming_tile.cuh"
 
 namespace fasthash {
@@ -23,13 +24,11 @@ __device__ inline uint64_t label_word(const Labels& labels, int64_t i) {
   return RowWords<uint64_t, uint8_t>{labels.bits}(i, 0);
 }
 
+// Decided by the first words alone wherever they tell.
 __device__ inline bool relevant(const HammingHistogram& args, int64_t query, int64_t n, uint64_t a, uint64_t b) {
   if (args.query_labels.ids != nullptr) return a == b;
-  bool common = (a & b) != 0;
-  const RowWords<uint64_t, uint8_t> left{args.query_labels.bits}, right{args.database_labels.bits};
-  for (int64_t w = 1; w < words_of(args.query_labels.bits.width) && !common; ++w)
-    common = (left(query, w) & right(n, w)) != 0;
-  return common;
+  if ((a & b) != 0) return true;
+  return args.query_labels.bits.width > 8 && is_relevant(args.query_labels, query, args.database_labels, n);
 }
 
 // In shared memory (queries, bins) of all and then of the relevant, or in the results themselves.

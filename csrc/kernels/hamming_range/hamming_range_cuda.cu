@@ -31,7 +31,7 @@ __global__ void __launch_bounds__(threads)
     const int64_t n = first + threadIdx.x;
     int32_t distances[tile_queries];
     tile.distances(n < end ? n : begin, distances);
-    const bool counts_here = n < end && allowed(args.allow, n);
+    const bool counts_here = n < end && is_allowed(args.allow, n);
 #pragma unroll
     for (int i = 0; i < tile_queries; ++i) near[i] += counts_here && distances[i] <= args.radius;
   }

@@ -74,7 +74,7 @@ __global__ void __launch_bounds__(count_threads) count_kernel(Ranking args, Word
       }
 #pragma unroll
       for (int j = 0; j < ahead; ++j) {
-        if (n[j] < 0 || !allowed(args.allow, n[j])) continue;
+        if (n[j] < 0 || !is_allowed(args.allow, n[j])) continue;
 #pragma unroll
         for (int i = 0; i < kQueries; ++i)
           if (i < tile.live() && distances[j][i] < bins) atomicAdd(&bin(i, distances[j][i]), 1);
@@ -211,7 +211,7 @@ __global__ void __launch_bounds__(emit_warps* kWarpSize) emit_kernel(Ranking arg
 #pragma unroll
       for (int j = 0; j < codes_ahead; ++j) {
         const int32_t d = distance[j][0];
-        const bool near = n[j] >= 0 && d <= threshold && allowed(args.allow, n[j]);
+        const bool near = n[j] >= 0 && d <= threshold && is_allowed(args.allow, n[j]);
         wanted -= emit_codes(args, own.counts + index, base, n[j], d, near);
       }
     }

@@ -14,6 +14,9 @@
 
 namespace fasthash {
 
+// Rows into groups, by the variant of the machine in use.
+void fill_groups(const FillRun& run);
+
 // The number of codes of a block that stays in the first-level cache beside what a scan writes.
 int64_t block_codes(int64_t words);
 
@@ -25,11 +28,14 @@ class CodeBlock {
  public:
   explicit CodeBlock(int64_t words);
 
-  // At most block_codes(words) codes, rearranged; or where they already lie, which they do for dense codes of 64 bits.
-  // Valid until the next call.
-  const void* load(const CodeRows& rows, int64_t first, int64_t count);
+  // At most block_codes(words) codes, rearranged; or where they already lie, which they do for dense rows of 64 bits
+  // and in the scan layout, but for its codes of 32-bit words. `first` is a multiple of tile_codes where the database
+  // is packed. Valid until the next call.
+  const void* load(const Database& database, int64_t first, int64_t count);
 
  private:
+  const void* load_packed(const Database& database, int64_t first, int64_t count);
+
   struct alignas(64) Group {
     uint64_t lane[group_codes];
   };

@@ -86,6 +86,8 @@ void scan_all_scalar(const ScanRun& run, int32_t* distances) {
 ScanBelow* select_scan_below() { return below_variants.select(); }
 ScanAll* select_scan_all() { return all_variants.select(); }
 
+void fill_groups(const FillRun& run) { fill_variants.select()(run); }
+
 int64_t block_codes(int64_t words) { return std::max(tile_codes, block_bytes / (8 * words) / tile_codes * tile_codes); }
 
 void load_words(const CodeRows& rows, int64_t first, int64_t count, uint64_t* words) {
@@ -96,10 +98,23 @@ void load_words(const CodeRows& rows, int64_t first, int64_t count, uint64_t* wo
 
 CodeBlock::CodeBlock(int64_t words) : words_(words), groups_(block_codes(words) / group_codes * words) {}
 
-const void* CodeBlock::load(const CodeRows& rows, int64_t first, int64_t count) {
+const void* CodeBlock::load(const Database& database, int64_t first, int64_t count) {
+  if (database.packed()) return load_packed(database, first, count);
+  const CodeRows rows = database.rows();
   const uint8_t* code = rows.data + first * rows.stride;
   if (rows.width == 8 && rows.stride == 8 && count % tile_codes == 0) return code;
-  fill_variants.select()({code, count, rows.width, rows.stride, groups_.data()->lane});
+  fill_groups({code, count, rows.width, rows.stride, groups_.data()->lane});
+  return groups_.data();
+}
+
+const void* CodeBlock::load_packed(const Database& database, int64_t first, int64_t count) {
+  const uint8_t* code = database.data + packed_place(database.width, first, 0);
+  if (word_bytes(database.width) == 8) return code;
+  for (int64_t i = 0; i < count; ++i) {
+    uint32_t word;
+    std::memcpy(&word, code + i * 4, 4);
+    groups_[i / group_codes].lane[i % group_codes] = word;
+  }
   return groups_.data();
 }
 

@@ -6,6 +6,7 @@
 #include <cstdint>
 
 #include "common/cuda.h"
+#include "hamming_scan/allow.h"
 #include "hamming_scan/codes.h"
 #include "hamming_scan/hamming_math.h"
 
@@ -56,11 +57,6 @@ auto with_words(const Database& database, F&& f) {
   if (all % 4 == 0 && rows.width == 4) return f(RowWords<uint32_t, uint32_t>{rows});
   if (all % 4 == 0) return f(RowWords<uint64_t, uint32_t>{rows});
   return f(RowWords<uint64_t, uint8_t>{rows});
-}
-
-// Whether the mask, packed like codes, lets code n be found.
-__device__ inline bool allowed(const uint8_t* allow, int64_t n) {
-  return allow == nullptr || (allow[n >> 3] >> (7 - (n & 7)) & 1) != 0;
 }
 
 }  // namespace fasthash

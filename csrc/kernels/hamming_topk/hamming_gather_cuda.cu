@@ -34,7 +34,7 @@ __global__ void __launch_bounds__(threads) gather_kernel(Gathering args, Words c
     bool near = false;
 #pragma unroll
     for (int i = 0; i < tile_queries; ++i) near |= distances[i] <= reach[i];
-    if (!near || n >= end || !allowed(args.allow, n)) continue;
+    if (!near || n >= end || !is_allowed(args.allow, n)) continue;
 #pragma unroll
     for (int i = 0; i < tile_queries; ++i)
       if (distances[i] <= reach[i]) args.append(first_query + i, n, distances[i]);

@@ -137,7 +137,7 @@ __global__ void __launch_bounds__(threads, 2)
 #pragma unroll
     for (int i = 0; i < 64; ++i) {
       const int64_t n = tile + product_column(rank, i);
-      if (d[i] <= queries.limit[i / 2 % 2] && n < end && allowed(args.allow, n))
+      if (d[i] <= queries.limit[i / 2 % 2] && n < end && is_allowed(args.allow, n))
         args.append(first_query + queries.rows[i / 2 % 2], n, d[i] + queries.ones[i / 2 % 2]);
     }
   }

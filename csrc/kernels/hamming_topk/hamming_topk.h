@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// hamming_topk: the k nearest database codes (N, W) of every query (Q, W), in the order (distance, id), where the id is
-// the position in the database. 1 <= k <= N, W > 0; Q may be 0.
+// hamming_topk: the k nearest database codes (N, W) of every query (Q, W), in the order (distance, id). 1 <= k <= N,
+// W > 0; Q may be 0. Where fewer than k codes may be found the rest is id -1 at distance INT32_MAX.
 #pragma once
 
 #include <cstdint>
@@ -34,7 +34,9 @@ HammingTopkShares hamming_topk_shares(const HammingTopk& args, int threads);
 
 // One search on the CPU; the caller brings the threads.
 //
-//   for round in [0, rounds()): scan(task, round) for all tasks, in parallel
+//   do {
+//     for round in [0, rounds()): scan(task, round) for all tasks, in parallel
+//   } while (scan_again());
 //   finish(query) for all queries, in parallel
 class HammingTopkSearch {
  public:
@@ -44,11 +46,13 @@ class HammingTopkSearch {
   int64_t tasks() const;
   int64_t rounds() const;
   void scan(int64_t task, int64_t round);
+  bool scan_again();  // true at most once
   void finish(int64_t query);
 
  private:
   struct State;
   std::unique_ptr<State> state_;
+  bool again_ = false;
 };
 
 // On a device; see hamming_topk_plan.h. Enqueues on `stream` (a cudaStream_t); returns a cudaError_t. `order` (N) lists

@@ -12,15 +12,8 @@
 namespace fasthash {
 namespace {
 
-#if defined(FASTHASH_X86_VARIANTS)
 const Variants<TripletTileSum(const TripletTile<float>&)> tile_variants{"order_aware_triplet",
-                                                                        {{Machine::scalar, triplet_tile_scalar},
-                                                                         {Machine::avx2, triplet_tile_avx2},
-                                                                         {Machine::avx512, triplet_tile_avx512}}};
-#else
-const Variants<TripletTileSum(const TripletTile<float>&)> tile_variants{"order_aware_triplet",
-                                                                        {{Machine::scalar, triplet_tile_scalar}}};
-#endif
+                                                                        {FH_VARIANTS(triplet_tile)}};
 
 // Float sums of a tile stay those of a few hundred terms; larger lists are added up in double. The arrays of a tile's
 // negatives fit the first-level cache.
@@ -228,7 +221,7 @@ std::vector<int32_t> hamming_of_block(const OrderAwareTriplet& args, AnchorRange
   ScanAll* const scan = select_scan_all();
   for (int64_t first = 0; first < args.items; first += step) {
     const int64_t count = std::min(step, args.items - first);
-    const void* codes = block.load(args.item_codes, first, count);
+    const void* codes = block.load(as_database(args.item_codes), first, count);
     for (int64_t i = 0; i < rows; ++i)
       scan({&anchors[i * words], codes, words, count}, &distances[i * args.items + first]);
   }

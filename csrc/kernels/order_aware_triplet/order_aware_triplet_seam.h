@@ -46,5 +46,6 @@ struct TripletTileSum {
 TripletTileSum triplet_tile_scalar(const TripletTile<float>& tile);
 TripletTileSum triplet_tile_avx2(const TripletTile<float>& tile);
 TripletTileSum triplet_tile_avx512(const TripletTile<float>& tile);
+TripletTileSum triplet_tile_neon(const TripletTile<float>& tile);
 
 }  // namespace fasthash

@@ -73,7 +73,7 @@ class PositiveGroup {
       loss_ = fma(squared ? slope : weight, hinge, loss_);
       slope_[k] = slope_[k] + slope;
       slopes = slopes + slope;
-      if constexpr (counted) nonzero_ += __builtin_popcount(greater(hinge, zero).bits());
+      if constexpr (counted) nonzero_ += greater(hinge, zero).count();
     }
     store_float32(n.slope + j, slopes);
   }
@@ -86,7 +86,7 @@ class PositiveGroup {
 
 template <bool squared, bool counted>
 inline TripletTileSum triplet_tile_vec(const TripletTile<float>& tile) {
-  constexpr int width = Vec::lanes == 16 ? 4 : 2;  // as many positives as the registers hold
+  constexpr int width = Vec::registers / 8;  // as many positives as the registers hold
   TripletTileSum total{0, 0};
   const auto add = [&](TripletTileSum part) {
     total.loss += part.loss;

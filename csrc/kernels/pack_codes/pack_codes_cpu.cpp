@@ -11,13 +11,7 @@ namespace {
 
 constexpr int64_t block_elements = 1 << 16;
 
-#if defined(FASTHASH_X86_VARIANTS)
-const Variants<int64_t(const PackRun&)> variants{
-    "pack_codes",
-    {{Machine::scalar, pack_run_scalar}, {Machine::avx2, pack_run_avx2}, {Machine::avx512, pack_run_avx512}}};
-#else
-const Variants<int64_t(const PackRun&)> variants{"pack_codes", {{Machine::scalar, pack_run_scalar}}};
-#endif
+const Variants<int64_t(const PackRun&)> variants{"pack_codes", {FH_VARIANTS(pack_run)}};
 
 template <class T>
 int64_t pack_scalar(const PackRun& run) {

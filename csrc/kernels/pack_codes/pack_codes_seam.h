@@ -19,5 +19,6 @@ struct PackRun {
 int64_t pack_run_scalar(const PackRun& run);
 int64_t pack_run_avx2(const PackRun& run);
 int64_t pack_run_avx512(const PackRun& run);
+int64_t pack_run_neon(const PackRun& run);
 
 }  // namespace fasthash

@@ -15,21 +15,9 @@ namespace {
 // Elements per block: enough to keep a thread busy for some microseconds, few enough to share a small batch out.
 constexpr int64_t block_elements = 1 << 14;
 
-#if defined(FASTHASH_X86_VARIANTS)
-const Variants<double(const TanhForwardRun&)> forward_variants{"tanh_quantize",
-                                                               {{Machine::scalar, tanh_forward_run_scalar},
-                                                                {Machine::avx2, tanh_forward_run_avx2},
-                                                                {Machine::avx512, tanh_forward_run_avx512}}};
+const Variants<double(const TanhForwardRun&)> forward_variants{"tanh_quantize", {FH_VARIANTS(tanh_forward_run)}};
 const Variants<void(const TanhBackwardRun&)> backward_variants{"tanh_quantize_backward",
-                                                               {{Machine::scalar, tanh_backward_run_scalar},
-                                                                {Machine::avx2, tanh_backward_run_avx2},
-                                                                {Machine::avx512, tanh_backward_run_avx512}}};
-#else
-const Variants<double(const TanhForwardRun&)> forward_variants{"tanh_quantize",
-                                                               {{Machine::scalar, tanh_forward_run_scalar}}};
-const Variants<void(const TanhBackwardRun&)> backward_variants{"tanh_quantize_backward",
-                                                               {{Machine::scalar, tanh_backward_run_scalar}}};
-#endif
+                                                               {FH_VARIANTS(tanh_backward_run)}};
 
 template <class T>
 double forward_scalar(const TanhForwardRun& run) {

@@ -24,6 +24,7 @@ struct TanhForwardRun {
 double tanh_forward_run_scalar(const TanhForwardRun& run);
 double tanh_forward_run_avx2(const TanhForwardRun& run);
 double tanh_forward_run_avx512(const TanhForwardRun& run);
+double tanh_forward_run_neon(const TanhForwardRun& run);
 
 struct TanhBackwardRun {
   const void* grad_codes;  // or null
@@ -39,5 +40,6 @@ struct TanhBackwardRun {
 void tanh_backward_run_scalar(const TanhBackwardRun& run);
 void tanh_backward_run_avx2(const TanhBackwardRun& run);
 void tanh_backward_run_avx512(const TanhBackwardRun& run);
+void tanh_backward_run_neon(const TanhBackwardRun& run);
 
 }  // namespace fasthash

@@ -159,6 +159,11 @@ class ForwardRun {
 
   void pack(unsigned bits, int64_t i, int live) {
     bits &= (1u << live) - 1;
+    if constexpr (Vec::lanes < 8) {  // the second half of a byte joins the first
+      if (i % 8 == 0) run_.packed[i / 8] = 0;
+      run_.packed[i / 8] |= reversed(uint8_t(bits << (i % 8)));
+      return;
+    }
     for (int byte = 0; byte * 8 < live; ++byte) run_.packed[i / 8 + byte] = reversed(uint8_t(bits >> (8 * byte)));
   }
 

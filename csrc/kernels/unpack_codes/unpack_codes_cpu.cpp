@@ -12,13 +12,7 @@ namespace {
 
 constexpr int64_t block_elements = 1 << 16;
 
-#if defined(FASTHASH_X86_VARIANTS)
-const Variants<void(const UnpackRun&)> variants{
-    "unpack_codes",
-    {{Machine::scalar, unpack_run_scalar}, {Machine::avx2, unpack_run_avx2}, {Machine::avx512, unpack_run_avx512}}};
-#else
-const Variants<void(const UnpackRun&)> variants{"unpack_codes", {{Machine::scalar, unpack_run_scalar}}};
-#endif
+const Variants<void(const UnpackRun&)> variants{"unpack_codes", {FH_VARIANTS(unpack_run)}};
 
 int64_t rows_of_block(int64_t bits) { return std::max<int64_t>(1, block_elements / bits); }
 

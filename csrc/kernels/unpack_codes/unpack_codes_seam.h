@@ -16,5 +16,6 @@ struct UnpackRun {
 void unpack_run_scalar(const UnpackRun& run);
 void unpack_run_avx2(const UnpackRun& run);
 void unpack_run_avx512(const UnpackRun& run);
+void unpack_run_neon(const UnpackRun& run);
 
 }  // namespace fasthash

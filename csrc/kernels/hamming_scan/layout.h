@@ -1,0 +1,36 @@
+// SPDX-License-Identifier: Apache-2.0
+// Codes of a database in the scan layout, a block at a time: where they already lie, or rearranged into a buffer.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "hamming_scan/codes.h"
+
+namespace fasthash {
+
+class LayoutBlock {
+ public:
+  // For blocks of at most `codes` codes of `width` bytes, codes a multiple of tile_codes. With `wide` codes of at most
+  // 32 bits, too, are 64-bit words.
+  LayoutBlock(int64_t codes, int64_t width, bool wide);
+
+  // Codes first ... first + count - 1, with whatever fills up to codes() behind them; `first` is a multiple of
+  // tile_codes. Valid until the next call.
+  const uint8_t* load(const Database& database, int64_t first, int64_t count);
+
+  int64_t codes() const { return codes_; }
+  int64_t code_bytes() const { return words_of(width_) * word_bytes_; }
+
+ private:
+  struct alignas(64) Line {
+    uint64_t words[8];
+  };
+  const uint8_t* where_it_lies(const Database& database, int64_t first) const;
+  void copy(const Database& database, int64_t first, int64_t count);
+
+  int64_t codes_, width_, word_bytes_;
+  std::vector<Line> lines_;
+};
+
+}  // namespace fasthash

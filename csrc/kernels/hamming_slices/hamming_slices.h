@@ -1,0 +1,85 @@
+// SPDX-License-Identifier: Apache-2.0
+// The sliced scan: many queries against codes whose bits lie in planes.
+//
+// A plane holds one bit of many codes, side by side in a vector, so that a full adder in two or three logical
+// instructions adds one bit of as many codes as a vector has bits. Three bits at a time are combined beforehand: for
+// the bits a, b, c of the codes and those of a query, the bits that differ have the sum a ^ b ^ c or its complement,
+// and the carry is the majority of a, b, c with some of them inverted, which makes 8 planes. Every query picks two of
+// the 10 planes of a group by its own bits and adds them up. Preparing the planes takes about as long as a few tens of
+// queries, and the planes stay in the first or second level of the cache while all queries of a batch meet them.
+//
+// A query that looks for distances below t starts from 2^levels - t: the plane of weight 2^levels is then 1 where a
+// code is too far.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "hamming_scan/codes.h"
+#include "hamming_slices/hamming_slices_seam.h"
+
+namespace fasthash {
+
+struct SliceKernels {
+  void (*slice_codes)(const SliceRun& run);
+  int64_t (*below)(const SlicedCodes& codes, const SlicedQueries& queries, SliceHits* hits, uint64_t* masks);
+  void (*take)(const TakeRun& run, const TakeMemory& memory);
+  int64_t lanes;  // 64-bit lanes of a vector
+  int64_t units_at_once;
+
+  int64_t unit_codes() const { return 64 * lanes; }
+  int64_t step_codes() const { return unit_codes() * units_at_once; }
+  int64_t mask_words() const { return lanes * units_at_once; }
+};
+const SliceKernels& select_slices();  // of the machine in use
+
+constexpr int64_t max_block_codes = 2048;  // of a SlicedBlock
+
+// Whether codes of `words` words can be scanned in slices.
+inline bool sliceable(int64_t words) { return words <= max_sliced_words; }
+
+// What all codes of one width have in common.
+struct SliceShape {
+  explicit SliceShape(int64_t width);
+
+  int64_t words;
+  bool half;
+  int levels;
+  int64_t planes() const { return half ? half_planes : words * word_planes; }  // of one unit
+};
+
+// Queries ready to be added up.
+class QueryPrograms {
+ public:
+  QueryPrograms(const SliceShape& shape, const SliceKernels& kernels, const uint64_t* words, int64_t count);
+
+  // From now on query `index` looks for distances below `threshold`, 0 for none.
+  void set_threshold(int64_t index, int64_t threshold);
+  SlicedQueries range(int64_t first, int64_t count) const;
+
+ private:
+  SliceShape shape_;
+  int64_t stride_;
+  std::vector<int32_t> records_;
+};
+
+// The planes of one block of codes.
+class SlicedBlock {
+ public:
+  SlicedBlock(const SliceShape& shape, const SliceKernels& kernels);
+
+  int64_t codes() const { return units_ * kernels_->unit_codes(); }
+  // `layout`: codes() codes in the scan layout.
+  SlicedCodes load(const uint8_t* layout);
+
+ private:
+  struct alignas(64) Line {
+    uint64_t words[8];
+  };
+  SliceShape shape_;
+  const SliceKernels* kernels_;
+  int64_t units_;
+  std::vector<Line> planes_;
+};
+
+}  // namespace fasthash

@@ -1,0 +1,95 @@
+// SPDX-License-Identifier: Apache-2.0
+// What the instruction-set variants of the sliced scan implement; hamming_slices.h explains the method.
+//
+// A unit is as many codes as a vector has bits. For every word of its codes it has `word_planes` planes, one vector
+// each: for each of the 21 groups of three bits the sum, its complement and the 8 majorities, then the last bit and its
+// complement. Codes of at most 32 bits have `half_planes`: 10 groups, and two bits left over.
+#pragma once
+
+#include <cstdint>
+
+namespace fasthash {
+
+constexpr int slice_group_planes = 10;
+constexpr int slice_word_groups = 21, slice_half_groups = 10;
+constexpr int64_t word_planes = slice_word_groups * slice_group_planes + 2;
+constexpr int64_t half_planes = slice_half_groups * slice_group_planes + 4;
+
+// What a query adds up: a record of int32, `stride` of them to the next one.
+//   (query_biases) -1 where the bias has the bit of this level, else 0
+//   (words, program_steps) uint16: the byte offsets of the planes of each word, in the order in which they are added
+constexpr int query_biases = 16;
+constexpr int program_steps = 44;
+constexpr int64_t max_sliced_words = 4;
+
+struct SlicedQueries {
+  const int32_t* records;
+  int64_t stride, count;
+};
+
+// Units of codes as planes.
+struct SlicedCodes {
+  const void* planes;  // (units, words, word_planes) vectors, or (units, half_planes)
+  int64_t units, words;
+  bool half;   // codes of at most 32 bits
+  int levels;  // 2^levels is above the greatest distance
+};
+
+// Codes in the scan layout, `first` of them a whole number of units from its beginning, into planes.
+struct SliceRun {
+  const uint8_t* codes;  // where the first unit begins
+  int64_t units, words;
+  bool half;
+  void* planes;
+};
+
+// A step is as many units as are added up side by side. One that holds codes near enough to a query has a mask: bit i
+// is code i of the step.
+struct SliceHits {
+  int32_t query, step;
+};
+
+// A candidate is the word distance << 40 | position in the database.
+constexpr int position_bits = 40;
+
+// The candidates of one query by rising position; only distances below `threshold` need to come.
+struct CandidateList {
+  uint64_t* data;
+  int64_t size, threshold;
+
+  uint64_t* end() const { return data + size; }
+};
+
+// Codes whose bits are set in masks are put into the lists of their queries, which have room for a block each.
+struct TakeRun {
+  const SliceHits* hits;
+  const uint64_t* masks;  // (count, words of a mask)
+  int64_t count;
+  const uint64_t* allowed;  // a bit for each code of the block, or null
+  const uint8_t* codes;     // the block in the scan layout
+  const uint64_t* queries;  // (queries, words)
+  int64_t words;
+  bool half;
+  int64_t first;         // position of the block
+  CandidateList* lists;  // (queries)
+};
+
+// What one thread needs to take hits: `count` nonzero words of masks, and where they come from.
+struct TakeMemory {
+  uint64_t* words;
+  uint32_t* places;  // record * 256 + word
+};
+
+#define FASTHASH_SLICES(machine)                                                                         \
+  void slice_codes_##machine(const SliceRun& run);                                                       \
+  int64_t slice_below_##machine(const SlicedCodes& codes, const SlicedQueries& queries, SliceHits* hits, \
+                                uint64_t* masks);                                                        \
+  void take_hits_##machine(const TakeRun& run, const TakeMemory& memory)
+
+FASTHASH_SLICES(scalar);
+FASTHASH_SLICES(avx2);
+FASTHASH_SLICES(avx512);
+FASTHASH_SLICES(avx512_vpopcnt);
+FASTHASH_SLICES(neon);
+
+}  // namespace fasthash

@@ -1,0 +1,164 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "hamming_topk/topk_task.h"
+
+#include <algorithm>
+
+namespace fasthash {
+namespace {
+
+constexpr int64_t queries_per_chunk = 64;  // whose hits in a block are noted before they are taken
+
+int64_t codes_of_block(const TopkQueries& queries) {
+  if (!scanned_in_slices(queries.count, queries.width)) return block_codes(words_of(queries.width));
+  return SlicedBlock(SliceShape(queries.width), select_slices()).codes();
+}
+
+}  // namespace
+
+TopkTask::Slicing::Slicing(const SliceShape& slice_shape, const SliceKernels& slice_kernels, const TopkQueries& queries)
+    : kernels(slice_kernels),
+      shape(slice_shape),
+      programs(shape, kernels, queries.words, queries.count),
+      block(shape, kernels),
+      hits(size_t(queries_per_chunk * block.codes() / kernels.step_codes() + 1)),
+      masks(hits.size() * size_t(kernels.mask_words())),
+      mask_words(masks.size()),
+      mask_places(masks.size()) {}
+
+TopkTask::TopkTask(const CandidateRules& rules, const TopkQueries& queries)
+    : rules_(rules),
+      queries_(queries),
+      pruner_(rules),
+      layout_(codes_of_block(queries), queries.width, !scanned_in_slices(queries.count, queries.width)),
+      allowed_(size_t(layout_.codes() / 64)),
+      hits_(size_t(layout_.codes() + hit_slack)) {
+  if (scanned_in_slices(queries.count, queries.width))
+    slicing_.reset(new Slicing(SliceShape(queries.width), select_slices(), queries));
+  for (int64_t query = 0; query < queries.count; ++query) set_threshold(query, rules.bits + 1);
+}
+
+int64_t TopkTask::block_codes() const { return layout_.codes(); }
+
+void TopkTask::set_threshold(int64_t query, int64_t threshold) {
+  queries_.lists[query].threshold = threshold;
+  if (slicing_) slicing_->programs.set_threshold(query, threshold);
+}
+
+void TopkTask::prune(int64_t query) {
+  CandidateList& list = queries_.lists[query];
+  const int64_t before = list.threshold;
+  pruner_.prune(list);
+  if (list.threshold != before && slicing_) slicing_->programs.set_threshold(query, list.threshold);
+}
+
+void TopkTask::seed(const CodeSample& small, const CodeSample& large) {
+  if (!small.count) return;
+  if (!large.count) return seed_from(small, sample_rank(rules_.k, small.rate));
+  const CandidateRules rules = rules_;
+  const CandidateRules first{sample_rank(rules.k, large.rate), rules.bits, nullptr};
+  rules_ = first;
+  pruner_ = Pruner(first);
+  seed_from(small, sample_rank(first.k, small.rate / large.rate));
+  for (int64_t at = 0; at < large.count; at += layout_.codes())
+    scan(large.database(), nullptr, at, std::min(large.count, at + layout_.codes()));
+  for (int64_t query = 0; query < queries_.count; ++query) {
+    CandidateList& list = queries_.lists[query];
+    const bool enough = list.size >= first.k;
+    pruner_.prune(list);
+    list.size = 0;
+    // The threshold is the distance of the last one that passes, and more at that distance may be needed.
+    set_threshold(query, enough ? list.threshold + 1 : rules.bits + 1);
+  }
+  rules_ = rules;
+  pruner_ = Pruner(rules);
+}
+
+// The distance of the rank-th nearest code of the sample.
+void TopkTask::seed_from(const CodeSample& sample, int64_t rank) {
+  if (rank > sample.count) return;
+  LayoutBlock block(ceil_div(sample.count, tile_codes) * tile_codes, queries_.width, true);
+  const uint8_t* codes = block.load(sample.database(), 0, sample.count);
+  const auto scan_all = select_scan_all();
+  const int64_t words = words_of(queries_.width);
+  std::vector<int32_t> distances(size_t(sample.count)), counts(size_t(rules_.bits + 1));
+  for (int64_t query = 0; query < queries_.count; ++query) {
+    scan_all({queries_.words + query * words, codes, words, sample.count}, distances.data());
+    std::fill(counts.begin(), counts.end(), 0);
+    for (int32_t distance : distances) ++counts[size_t(distance)];
+    int64_t t = 0;
+    for (int64_t below = counts[0]; below < rank; below += counts[size_t(t)]) ++t;
+    set_threshold(query, t + 1);
+  }
+}
+
+void TopkTask::scan_again(std::vector<int32_t> queries) {
+  again_ = std::move(queries);
+  all_ = false;
+  for (int32_t query : again_) {
+    queries_.lists[query].size = 0;
+    set_threshold(query, rules_.bits + 1);
+  }
+  if (slicing_) layout_ = LayoutBlock(layout_.codes(), queries_.width, true);
+  slicing_.reset();
+}
+
+void TopkTask::scan(const Database& database, const uint8_t* allow, int64_t begin, int64_t end) {
+  for (int64_t first = begin; first < end; first += layout_.codes()) {
+    const int64_t count = std::min(layout_.codes(), end - first);
+    const bool masked = allow || (slicing_ && count < layout_.codes());
+    if (masked) {
+      std::fill(allowed_.begin(), allowed_.end(), 0);
+      allowed_words(allow, first, count, allowed_.data());
+      if (std::all_of(allowed_.begin(), allowed_.end(), [](uint64_t word) { return word == 0; })) continue;
+    }
+    const uint8_t* layout = layout_.load(database, first, count);
+    if (slicing_)
+      scan_slices(layout, first, masked);
+    else
+      scan_words(layout, first, count, masked);
+  }
+}
+
+// A threshold may fall while masks made with the old one are taken; what no longer passes is dropped by the next
+// pruning.
+void TopkTask::scan_slices(const uint8_t* layout, int64_t first, bool masked) {
+  Slicing& s = *slicing_;
+  const SlicedCodes codes = s.block.load(layout);
+  for (int64_t begin = 0; begin < queries_.count; begin += queries_per_chunk) {
+    const int64_t count = std::min(queries_per_chunk, queries_.count - begin);
+    const int64_t found = s.kernels.below(codes, s.programs.range(begin, count), s.hits.data(), s.masks.data());
+    if (!found) continue;
+    s.kernels.take({s.hits.data(), s.masks.data(), found, masked ? allowed_.data() : nullptr, layout,
+                    queries_.words + begin * s.shape.words, s.shape.words, s.shape.half, first, queries_.lists + begin},
+                   {s.mask_words.data(), s.mask_places.data()});
+    for (int64_t i = 0; i < found; ++i) {
+      const int64_t query = begin + s.hits[size_t(i)].query;
+      if (queries_.lists[query].size >= rules_.prune_at()) prune(query);
+    }
+  }
+}
+
+void TopkTask::scan_words(const uint8_t* layout, int64_t first, int64_t count, bool masked) {
+  const auto scan_below = select_scan_below();
+  const int64_t words = words_of(queries_.width), queries = all_ ? queries_.count : int64_t(again_.size());
+  for (int64_t i = 0; i < queries; ++i) {
+    const int64_t query = all_ ? i : again_[size_t(i)];
+    const int64_t threshold = queries_.lists[query].threshold;
+    if (threshold == 0) continue;
+    const ScanRun run{queries_.words + query * words, layout, words, count};
+    const int64_t found = scan_below(run, int32_t(threshold), hits_.data());
+    if (found) add_hits(query, first, found, masked);
+  }
+}
+
+void TopkTask::add_hits(int64_t query, int64_t first, int64_t found, bool masked) {
+  CandidateList& list = queries_.lists[query];
+  for (const Hit* hit = hits_.data(); hit != hits_.data() + found; ++hit) {
+    if (masked && !(allowed_[size_t(hit->place / 64)] >> (hit->place % 64) & 1)) continue;
+    if (hit->distance >= list.threshold) continue;
+    *list.end() = uint64_t(hit->distance) << position_bits | uint64_t(first + hit->place);
+    if (++list.size >= rules_.prune_at()) prune(query);
+  }
+}
+
+}  // namespace fasthash

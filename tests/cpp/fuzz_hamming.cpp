@@ -1,0 +1,87 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "fuzz.h"
+#include "hamming_case.h"
+#include "hamming_distance/hamming_distance.h"
+#include "hamming_topk/hamming_topk.h"
+
+namespace fasthash {
+namespace {
+
+Codes codes_of(fuzz::Choices& choices, int64_t count, int64_t width) {
+  Codes codes(count, width, 0, choices.coin() ? choices.between(0, 20) : 0);
+  choices.fill(codes.bytes);
+  return codes;
+}
+
+// Rows by falling distance from the first query: each of them is the nearest so far, until the next one comes.
+void order_by_falling_distance(const Codes& queries, Codes& database) {
+  std::vector<std::pair<int32_t, std::vector<uint8_t>>> rows;
+  for (int64_t n = 0; n < database.count; ++n) {
+    const auto row = database.bytes.begin() + n * database.stride;
+    rows.emplace_back(-naive_distance(queries, 0, database, n), std::vector<uint8_t>(row, row + database.width));
+  }
+  std::sort(rows.begin(), rows.end());
+  for (int64_t n = 0; n < database.count; ++n)
+    std::copy(rows[size_t(n)].second.begin(), rows[size_t(n)].second.end(),
+              database.bytes.begin() + n * database.stride);
+}
+
+// Codes that begin `offset` bytes into a buffer of exactly their size.
+struct Placed {
+  Codes codes;
+  int64_t offset;
+  std::vector<uint8_t> buffer;
+
+  Placed(const Codes& c, int64_t first) : codes(c), offset(first), buffer(size_t(first) + c.bytes.size(), 0xab) {
+    std::copy(codes.bytes.begin(), codes.bytes.end(), buffer.begin() + offset);
+  }
+  CodeRows rows() const { return codes.rows_at(buffer.data() + offset); }
+};
+
+struct Search {
+  Placed queries, database;
+};
+Search search_of(fuzz::Choices& choices) {
+  const int64_t widths[] = {1, 4, 8, 12, 16, 24, 32, 40, 48, 64, 72, 100, 128, 256};
+  const int64_t width = choices.coin() ? choices.one_of(widths) : choices.between(1, 70);
+  const Codes queries = codes_of(choices, choices.between(1, 5), width);
+  Codes database = codes_of(choices, choices.between(1, choices.coin() ? 20 : 700), width);
+  if (choices.coin()) order_by_falling_distance(queries, database);
+  const int64_t offset = choices.between(0, 63);
+  return {Placed(queries, offset), Placed(database, choices.between(0, 63))};
+}
+
+FUZZ(hamming_distance) {
+  const Search search = search_of(choices);
+  const std::vector<int32_t> expected = naive_distances(search.queries.codes, search.database.codes);
+  on_every_machine([&] {
+    std::vector<int32_t> distances(expected.size(), -1);
+    const HammingDistance args{search.queries.rows(), search.database.rows(), distances.data()};
+    for (int64_t block = 0; block < hamming_distance_blocks(args); ++block) hamming_distance_cpu(args, block);
+    CHECK_EQ(distances, expected);
+  });
+}
+
+FUZZ(hamming_topk) {
+  const Search search = search_of(choices);
+  const int64_t queries = search.queries.codes.count, codes = search.database.codes.count;
+  const int64_t k = choices.between(1, choices.coin() ? codes : std::min<int64_t>(codes, 10));
+  const HammingTopkShares shares{choices.between(1, queries), choices.between(1, 4), choices.between(1, 4)};
+  const TopkResult expected = naive_topk(search.queries.codes, search.database.codes, k);
+  on_every_machine([&] {
+    TopkResult result(queries, k);
+    const HammingTopk args{search.queries.rows(), search.database.rows(), k, result.distances.data(),
+                           result.ids.data()};
+    for (int64_t first = 0; first < queries; first += shares.queries_at_once) {
+      const int64_t count = std::min(shares.queries_at_once, queries - first);
+      HammingTopkSearch part(topk_queries(args, first, count), shares);
+      for (int64_t round = 0; round < part.rounds(); ++round)
+        for (int64_t task = part.tasks(); task-- > 0;) part.scan(task, round);
+      for (int64_t query = 0; query < count; ++query) part.finish(query);
+    }
+    expect_same(result, expected);
+  });
+}
+
+}  // namespace
+}  // namespace fasthash
