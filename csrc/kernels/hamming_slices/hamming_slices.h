@@ -35,8 +35,12 @@ const SliceKernels& select_slices();  // of the machine in use
 
 constexpr int64_t max_block_codes = 2048;  // of a SlicedBlock
 
-// Whether codes of `words` words can be scanned in slices.
-inline bool sliceable(int64_t words) { return words <= max_sliced_words; }
+// From so many queries on the preparation of the planes pays off; -1: never.
+int64_t queries_for_slices(int64_t width);
+inline bool scanned_in_slices(int64_t queries, int64_t width) {
+  const int64_t needed = queries_for_slices(width);
+  return needed >= 0 && queries >= needed;
+}
 
 // What all codes of one width have in common.
 struct SliceShape {

@@ -114,6 +114,13 @@ class ProgramWriter {
 
 const SliceKernels& select_slices() { return *variants.select(); }
 
+// Measured; with an instruction that counts ones, 256 bits are as fast without slices.
+int64_t queries_for_slices(int64_t width) {
+  const int64_t words = words_of(width);
+  if (words > max_sliced_words || (words == max_sliced_words && machine_in_use() == Machine::avx512_vpopcnt)) return -1;
+  return words == 1 ? 32 : words == 2 ? 64 : 128;
+}
+
 SliceShape::SliceShape(int64_t width) : words(words_of(width)), half(width <= 4), levels(levels_of(words, half)) {}
 
 QueryPrograms::QueryPrograms(const SliceShape& shape, const SliceKernels& kernels, const uint64_t* words, int64_t count)
