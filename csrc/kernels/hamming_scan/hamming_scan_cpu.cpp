@@ -12,23 +12,15 @@ namespace {
 constexpr int64_t block_bytes = 32 << 10;
 
 #if defined(FASTHASH_X86_VARIANTS)
-const Variants<ScanBelow> below_variants{"hamming_scan_below",
-                                         {{Machine::scalar, scan_below_scalar},
-                                          {Machine::avx2, scan_below_avx2},
-                                          {Machine::avx512, scan_below_avx512},
-                                          {Machine::avx512_vpopcnt, scan_below_avx512_vpopcnt}}};
-const Variants<ScanAll> all_variants{"hamming_scan_all",
-                                     {{Machine::scalar, scan_all_scalar},
-                                      {Machine::avx2, scan_all_avx2},
-                                      {Machine::avx512, scan_all_avx512},
-                                      {Machine::avx512_vpopcnt, scan_all_avx512_vpopcnt}}};
-const Variants<void(const FillRun&)> fill_variants{
-    "hamming_fill_groups", {{Machine::scalar, fill_groups_scalar}, {Machine::avx2, fill_groups_avx2}}};
+#define SCAN_VARIANTS(name) FH_VARIANTS(name), FH_VARIANT(name, avx512_vpopcnt)
+#define FILL_VARIANTS FH_VARIANT(fill_groups, scalar), FH_VARIANT(fill_groups, avx2)
 #else
-const Variants<ScanBelow> below_variants{"hamming_scan_below", {{Machine::scalar, scan_below_scalar}}};
-const Variants<ScanAll> all_variants{"hamming_scan_all", {{Machine::scalar, scan_all_scalar}}};
-const Variants<void(const FillRun&)> fill_variants{"hamming_fill_groups", {{Machine::scalar, fill_groups_scalar}}};
+#define SCAN_VARIANTS(name) FH_VARIANTS(name)
+#define FILL_VARIANTS FH_VARIANT(fill_groups, scalar)
 #endif
+const Variants<ScanBelow> below_variants{"hamming_scan_below", {SCAN_VARIANTS(scan_below)}};
+const Variants<ScanAll> all_variants{"hamming_scan_all", {SCAN_VARIANTS(scan_all)}};
+const Variants<void(const FillRun&)> fill_variants{"hamming_fill_groups", {FILL_VARIANTS}};
 
 // Distances of the 8 codes of a group.
 void group_distances(const ScanRun& run, int64_t group, int32_t (&distances)[group_codes]) {

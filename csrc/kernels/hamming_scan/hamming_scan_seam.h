@@ -32,12 +32,14 @@ int64_t scan_below_scalar(const ScanRun& run, int32_t threshold, Hit* hits);
 int64_t scan_below_avx2(const ScanRun& run, int32_t threshold, Hit* hits);
 int64_t scan_below_avx512(const ScanRun& run, int32_t threshold, Hit* hits);
 int64_t scan_below_avx512_vpopcnt(const ScanRun& run, int32_t threshold, Hit* hits);
+int64_t scan_below_neon(const ScanRun& run, int32_t threshold, Hit* hits);
 
 // Writes the distance of every code.
 void scan_all_scalar(const ScanRun& run, int32_t* distances);
 void scan_all_avx2(const ScanRun& run, int32_t* distances);
 void scan_all_avx512(const ScanRun& run, int32_t* distances);
 void scan_all_avx512_vpopcnt(const ScanRun& run, int32_t* distances);
+void scan_all_neon(const ScanRun& run, int32_t* distances);
 
 using ScanBelow = int64_t(const ScanRun& run, int32_t threshold, Hit* hits);
 using ScanAll = void(const ScanRun& run, int32_t* distances);
