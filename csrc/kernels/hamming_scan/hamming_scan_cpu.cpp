@@ -12,16 +12,16 @@ namespace {
 constexpr int64_t block_bytes = 32 << 10;
 
 #if defined(FASTHASH_X86_VARIANTS)
-#define FASTHASH_SCAN_VARIANTS(name) FH_VARIANTS(name), FH_VARIANT(name, avx512_vpopcnt)
-const Variants<void(const FillRun&)> fill_variants{"hamming_fill_groups",
-                                                   {FH_VARIANT(fill_groups, scalar), FH_VARIANT(fill_groups, avx2)}};
+#define SCAN_VARIANTS(name) FH_VARIANTS(name), FH_VARIANT(name, avx512_vpopcnt)
+#define FILL_VARIANTS FH_VARIANT(fill_groups, scalar), FH_VARIANT(fill_groups, avx2)
 #else
-#define FASTHASH_SCAN_VARIANTS(name) FH_VARIANT(name, scalar)
-const Variants<void(const FillRun&)> fill_variants{"hamming_fill_groups", {FH_VARIANT(fill_groups, scalar)}};
+#define SCAN_VARIANTS(name) FH_VARIANTS(name)
+#define FILL_VARIANTS FH_VARIANT(fill_groups, scalar)
 #endif
-const Variants<ScanBelow> below_variants{"hamming_scan_below", {FASTHASH_SCAN_VARIANTS(scan_below)}};
-const Variants<ScanBelowMany> below_many_variants{"hamming_scan_below_many", {FASTHASH_SCAN_VARIANTS(scan_below_many)}};
-const Variants<ScanAll> all_variants{"hamming_scan_all", {FASTHASH_SCAN_VARIANTS(scan_all)}};
+const Variants<ScanBelow> below_variants{"hamming_scan_below", {SCAN_VARIANTS(scan_below)}};
+const Variants<ScanBelowMany> below_many_variants{"hamming_scan_below_many", {SCAN_VARIANTS(scan_below_many)}};
+const Variants<ScanAll> all_variants{"hamming_scan_all", {SCAN_VARIANTS(scan_all)}};
+const Variants<void(const FillRun&)> fill_variants{"hamming_fill_groups", {FILL_VARIANTS}};
 
 // Distances of the 8 codes of a group.
 void group_distances(const ScanRun& run, int64_t group, int32_t (&distances)[group_codes]) {

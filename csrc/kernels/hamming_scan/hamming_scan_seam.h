@@ -33,11 +33,13 @@ int64_t scan_below_scalar(const ScanRun& run, int32_t threshold, Hit* hits);
 int64_t scan_below_avx2(const ScanRun& run, int32_t threshold, Hit* hits);
 int64_t scan_below_avx512(const ScanRun& run, int32_t threshold, Hit* hits);
 int64_t scan_below_avx512_vpopcnt(const ScanRun& run, int32_t threshold, Hit* hits);
+int64_t scan_below_neon(const ScanRun& run, int32_t threshold, Hit* hits);
 
 // The same for scan_queries queries against the same codes, which are loaded once for all of them; counts from `found`
 // on.
 using ScanBelowMany = void(const ScanRun* runs, const int32_t* thresholds, Hit* const* hits, int64_t* found);
 void scan_below_many_scalar(const ScanRun* runs, const int32_t* thresholds, Hit* const* hits, int64_t* found);
+void scan_below_many_neon(const ScanRun* runs, const int32_t* thresholds, Hit* const* hits, int64_t* found);
 void scan_below_many_avx2(const ScanRun* runs, const int32_t* thresholds, Hit* const* hits, int64_t* found);
 void scan_below_many_avx512(const ScanRun* runs, const int32_t* thresholds, Hit* const* hits, int64_t* found);
 void scan_below_many_avx512_vpopcnt(const ScanRun* runs, const int32_t* thresholds, Hit* const* hits, int64_t* found);
@@ -48,6 +50,7 @@ void scan_all_scalar(const ScanRun& run, int32_t* distances);
 void scan_all_avx2(const ScanRun& run, int32_t* distances);
 void scan_all_avx512(const ScanRun& run, int32_t* distances);
 void scan_all_avx512_vpopcnt(const ScanRun& run, int32_t* distances);
+void scan_all_neon(const ScanRun& run, int32_t* distances);
 
 using ScanBelow = int64_t(const ScanRun& run, int32_t threshold, Hit* hits);
 using ScanAll = void(const ScanRun& run, int32_t* distances);

@@ -20,17 +20,6 @@
 
 namespace fasthash {
 
-struct SliceKernels {
-  void (*slice_codes)(const SliceRun& run);
-  int64_t (*below)(const SlicedCodes& codes, const SlicedQueries& queries, SliceHits* hits, uint64_t* masks);
-  void (*take)(const TakeRun& run, const TakeMemory& memory);
-  int64_t lanes;  // 64-bit lanes of a vector
-  int64_t units_at_once;
-
-  int64_t unit_codes() const { return 64 * lanes; }
-  int64_t step_codes() const { return unit_codes() * units_at_once; }
-  int64_t mask_words() const { return lanes * units_at_once; }
-};
 const SliceKernels& select_slices();  // of the machine in use
 
 constexpr int64_t max_block_codes = 2048;  // of a SlicedBlock

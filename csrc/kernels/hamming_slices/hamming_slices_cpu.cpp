@@ -56,19 +56,7 @@ namespace {
 
 constexpr int64_t block_bytes = 28 << 10;  // of planes: they stay in the first-level cache where codes are short
 
-#define FASTHASH_SLICE_KERNELS(machine, lanes, units_at_once) \
-  {slice_codes_##machine, slice_below_##machine, take_hits_##machine, lanes, units_at_once}
-
-const SliceKernels scalar_kernels = FASTHASH_SLICE_KERNELS(scalar, 1, 1);
-#if defined(FASTHASH_X86_VARIANTS)
-const SliceKernels avx2_kernels = FASTHASH_SLICE_KERNELS(avx2, 4, 2);
-const SliceKernels avx512_kernels = FASTHASH_SLICE_KERNELS(avx512, 8, 2);
-const Variants<const SliceKernels> variants{
-    "hamming_slices",
-    {{Machine::scalar, &scalar_kernels}, {Machine::avx2, &avx2_kernels}, {Machine::avx512, &avx512_kernels}}};
-#else
-const Variants<const SliceKernels> variants{"hamming_slices", {{Machine::scalar, &scalar_kernels}}};
-#endif
+const Variants<const SliceKernels> variants{"hamming_slices", {FH_VARIANTS(slices)}};
 
 int levels_of(int64_t words, bool half) {
   if (half) return 6;

@@ -80,16 +80,18 @@ struct TakeMemory {
   uint32_t* places;  // record * 256 + word
 };
 
-#define FASTHASH_SLICES(machine)                                                                         \
-  void slice_codes_##machine(const SliceRun& run);                                                       \
-  int64_t slice_below_##machine(const SlicedCodes& codes, const SlicedQueries& queries, SliceHits* hits, \
-                                uint64_t* masks);                                                        \
-  void take_hits_##machine(const TakeRun& run, const TakeMemory& memory)
+// One variant; every instruction set defines its own.
+struct SliceKernels {
+  void (*slice_codes)(const SliceRun& run);
+  int64_t (*below)(const SlicedCodes& codes, const SlicedQueries& queries, SliceHits* hits, uint64_t* masks);
+  void (*take)(const TakeRun& run, const TakeMemory& memory);
+  int64_t lanes;  // 64-bit lanes of a vector
+  int64_t units_at_once;
 
-FASTHASH_SLICES(scalar);
-FASTHASH_SLICES(avx2);
-FASTHASH_SLICES(avx512);
-FASTHASH_SLICES(avx512_vpopcnt);
-FASTHASH_SLICES(neon);
+  int64_t unit_codes() const { return 64 * lanes; }
+  int64_t step_codes() const { return unit_codes() * units_at_once; }
+  int64_t mask_words() const { return lanes * units_at_once; }
+};
+extern const SliceKernels slices_scalar, slices_avx2, slices_avx512, slices_neon;
 
 }  // namespace fasthash
