@@ -22,7 +22,8 @@ namespace fasthash {
 
 const SliceKernels& select_slices();  // of the machine in use
 
-constexpr int64_t max_block_codes = 2048;  // of a SlicedBlock
+constexpr int64_t first_level_bytes = 28 << 10;  // planes that stay in the first-level cache
+constexpr int64_t max_block_codes = 2048;
 
 // From so many queries on the preparation of the planes pays off; -1: never.
 int64_t queries_for_slices(int64_t width);
@@ -59,7 +60,9 @@ class QueryPrograms {
 // The planes of one block of codes.
 class SlicedBlock {
  public:
-  SlicedBlock(const SliceShape& shape, const SliceKernels& kernels);
+  // As many units as fit into `bytes`, up to `codes` codes, and at least one step.
+  SlicedBlock(const SliceShape& shape, const SliceKernels& kernels, int64_t bytes = first_level_bytes,
+              int64_t codes = max_block_codes);
 
   int64_t codes() const { return units_ * kernels_->unit_codes(); }
   // `layout`: codes() codes in the scan layout.

@@ -3,6 +3,8 @@
 
 #include <algorithm>
 
+#include "hamming_scan/allow.h"
+
 namespace fasthash {
 namespace {
 
