@@ -5,7 +5,6 @@
 
 #include "hamming_case.h"
 #include "hamming_topk/candidates.h"
-#include "hamming_topk/hamming_topk_plan.h"
 #include "hamming_topk/topk_sample.h"
 
 namespace fasthash {
@@ -127,22 +126,6 @@ TEST(pruner_keeps_the_first_of_equal_distances) {
   CHECK_EQ(list.size, k);
   for (const uint64_t* c = list.data; c != list.end(); ++c)
     CHECK(distance_of(*c) == 3 && position_of(*c) < int64_t(position) - 40);
-}
-
-TEST(hamming_topk_plan_bounds_the_workspace) {
-  for (int64_t queries : {1, 100, 100000}) {
-    for (int64_t codes : {int64_t(1), int64_t(1000), int64_t(1) << 30}) {
-      for (int64_t width : {1, 8, 128, 100000}) {
-        const HammingTopkPlan plan = hamming_topk_plan(
-            {{nullptr, queries, width, width}, {nullptr, codes, width, width}, 1, nullptr, nullptr, nullptr, nullptr});
-        CHECK(plan.segments * plan.segment_codes >= codes);
-        CHECK((plan.segments - 1) * plan.segment_codes < codes);
-        CHECK_EQ(plan.segment_codes % 32, 0);
-        CHECK(plan.queries_at_once >= 1 && plan.queries_at_once <= queries);
-        CHECK(plan.workspace() <= std::max<int64_t>(1 << 24, codes + 2 * plan.bins + 1024));
-      }
-    }
-  }
 }
 
 }  // namespace
