@@ -23,16 +23,25 @@ constexpr int64_t result_bytes = sizeof(int32_t) + sizeof(int64_t);
                     ". Take a smaller radius, or fewer queries at a time.");
 }
 
+// What is allocated for that many results, or the refusal in place of the allocator's own.
+template <class F>
+auto allocated(int64_t total, const Device& device, const F& allocate) {
+  try {
+    return allocate();
+  } catch (const std::exception&) {
+    refuse(total, "which " + text(device) + " could not allocate");
+  }
+}
+
 // Results (total,), of which nothing is allocated unless there is room for all.
 template <class Door, class Tensor = typename Door::Tensor>
 std::tuple<Tensor, Tensor> make_room(const Tensor& like, int64_t total) {
-  if (const int64_t available = available_memory(); !Door::view(like).device.cuda && total > available / result_bytes)
+  const Device device = Door::view(like).device;
+  if (const int64_t available = available_memory(); !device.cuda && total > available / result_bytes)
     refuse(total, "and " + gibibytes(double(available)) + " of memory are available");
-  try {
-    return {Door::empty(like, {total}, Dtype::int32), Door::empty(like, {total}, Dtype::int64)};
-  } catch (const std::exception&) {
-    refuse(total, "which " + text(Door::view(like).device) + " could not allocate");
-  }
+  return allocated(total, device, [&] {
+    return std::tuple(Door::empty(like, {total}, Dtype::int32), Door::empty(like, {total}, Dtype::int64));
+  });
 }
 
 template <class Tensor>
@@ -75,7 +84,8 @@ Result<Tensor> range_on_cuda(const HammingRange& args, const Tensor& like, const
   const int64_t total = last_of(offsets);
   const auto [distances, found] = make_room<TorchDoor>(like, total);
   const RisingOrder order(ids);
-  const Tensor room = TorchDoor::empty(like, {hamming_range_workspace(args, total)}, Dtype::int32);
+  const Tensor room = allocated(
+      total, device, [&] { return TorchDoor::empty(like, {hamming_range_workspace(args, total)}, Dtype::int32); });
   run_on_device(
       op, device,
       FH_LAUNCH(hamming_range_write_cuda(args, order.data(), static_cast<const int64_t*>(data(offsets)), total,
