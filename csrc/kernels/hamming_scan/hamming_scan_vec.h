@@ -108,32 +108,39 @@ class LongScan {
     for (int64_t place = 0; place < count_; place += groups * 8, at += groups * words_ * 64) {
       Lanes distances[queries][groups];
       sum(at, distances);
+      unsigned near[queries], any = 0;
       for (int q = 0; q < queries; ++q) {
         Lanes least = distances[q][0];
         for (int g = 1; g < groups; ++g) least = min(least, distances[q][g]);
-        if (lanes_below(least, limits_[q])) found[q] += put(distances[q], limits_[q], place, hits[q] + found[q]);
+        any |= near[q] = lanes_below(least, limits_[q]);
       }
+      if (!any) continue;
+      for (int q = 0; q < queries; ++q)
+        if (near[q]) found[q] += put(distances[q], limits_[q], place, hits[q] + found[q]);
     }
   }
 
  private:
   void sum(const char* at, Lanes (&distances)[queries][groups]) const {
     BitSum sums[queries][groups];
-    for (int64_t first = 0; first < words_; first += BitSum::limit) {
-      const int64_t end = words_ - first < BitSum::limit ? words_ : first + BitSum::limit;
-      for (int64_t w = first; w < end; ++w) {
-        Lanes codes[groups];
-        for (int g = 0; g < groups; ++g) codes[g] = load(at + (g * words_ + w) * 64);
-        for (int q = 0; q < queries; ++q) {
-          const Lanes query = splat(runs_[q].query[w]);
-          for (int g = 0; g < groups; ++g) sums[q][g].add(codes[g] ^ query);
-        }
-      }
+    add_word(at, 0, sums);  // ahead of the loop, where the sums are known to be zero
+    for (int64_t first = 1; first < words_; first += BitSum::limit - 1) {
+      const int64_t end = words_ - first < BitSum::limit ? words_ : first + BitSum::limit - 1;
+      for (int64_t w = first; w < end; ++w) add_word(at, w, sums);
       for (int q = 0; q < queries; ++q)
         for (int g = 0; g < groups; ++g) sums[q][g].flush();
     }
     for (int q = 0; q < queries; ++q)
       for (int g = 0; g < groups; ++g) distances[q][g] = sums[q][g].total();
+  }
+
+  void add_word(const char* at, int64_t w, BitSum (&sums)[queries][groups]) const {
+    Lanes codes[groups];
+    for (int g = 0; g < groups; ++g) codes[g] = load(at + (g * words_ + w) * 64);
+    for (int q = 0; q < queries; ++q) {
+      const Lanes query = splat(runs_[q].query[w]);
+      for (int g = 0; g < groups; ++g) sums[q][g].add(codes[g] ^ query);
+    }
   }
 
   int64_t put(const Lanes (&distances)[groups], Lanes limit, int64_t place, Hit* hits) const {

@@ -67,7 +67,9 @@ class TopkTask {
   std::vector<uint64_t> allowed_;  // of the block
   std::vector<Hit> hits_;          // (scan_queries, codes of a block and hit_slack)
   std::vector<int32_t> counts_;    // (bits + 1)
-  bool all_ = true;                // queries are scanned, else those of `again_`
+  ScanBelow* scan_below_;
+  ScanBelowMany* scan_below_many_;
+  bool all_ = true;  // queries are scanned, else those of `again_`
   std::vector<int32_t> again_;
 };
 

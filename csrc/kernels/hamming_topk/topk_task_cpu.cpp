@@ -32,7 +32,9 @@ TopkTask::TopkTask(const CandidateRules& rules, const TopkQueries& queries)
       layout_(codes_of_block(queries), queries.width),
       allowed_(size_t(layout_.codes() / 64)),
       hits_(size_t(scan_queries * (layout_.codes() + hit_slack))),
-      counts_(size_t(rules.bits + 1)) {
+      counts_(size_t(rules.bits + 1)),
+      scan_below_(select_scan_below()),
+      scan_below_many_(select_scan_below_many()) {
   if (scanned_in_slices(queries.count, queries.width))
     slicing_.reset(new Slicing(SliceShape(queries.width), select_slices(), queries));
   for (int64_t query = 0; query < queries.count; ++query) set_threshold(query, rules.bits + 1);
@@ -78,10 +80,9 @@ void TopkTask::seed(const CodeSample& small, const CodeSample& large) {
 void TopkTask::seed_from(const CodeSample& sample, int64_t rank) {
   const int64_t count = std::min(sample.count, layout_.codes());
   if (rank > count) return;
-  const auto scan_below = select_scan_below();
   for (int64_t query = 0; query < queries_.count; ++query) {
     const ScanRun run = run_of(query, sample.database().data, count);
-    set_threshold(query, nth_distance(scan_below(run, int32_t(rules_.bits + 1), hits_.data()), rank) + 1);
+    set_threshold(query, nth_distance(scan_below_(run, int32_t(rules_.bits + 1), hits_.data()), rank) + 1);
   }
 }
 
@@ -154,8 +155,8 @@ void TopkTask::bound_by(int64_t query, const uint8_t* layout, int64_t count) {
   constexpr int64_t first_codes = 512;
   const CandidateList& list = queries_.lists[query];
   if (list.size > 0 || list.threshold <= rules_.bits || count < 2 * rules_.k) return;
-  const int64_t found = select_scan_below()(run_of(query, layout, std::min(count, std::max(first_codes, 2 * rules_.k))),
-                                            int32_t(rules_.bits + 1), hits_.data());
+  const ScanRun run = run_of(query, layout, std::min(count, std::max(first_codes, 2 * rules_.k)));
+  const int64_t found = scan_below_(run, int32_t(rules_.bits + 1), hits_.data());
   set_threshold(query, nth_distance(found, rules_.k) + 1);
 }
 
@@ -172,7 +173,7 @@ void TopkTask::scan_one(int64_t query, const uint8_t* layout, int64_t first, int
   if (!masked) bound_by(query, layout, count);
   const int64_t threshold = queries_.lists[query].threshold;
   if (threshold == 0) return;
-  const int64_t found = select_scan_below()(run_of(query, layout, count), int32_t(threshold), hits_.data());
+  const int64_t found = scan_below_(run_of(query, layout, count), int32_t(threshold), hits_.data());
   if (found) add_hits(query, hits_.data(), found, first, masked);
 }
 
@@ -187,7 +188,7 @@ void TopkTask::scan_many(const int64_t* queries, const uint8_t* layout, int64_t 
     thresholds[q] = int32_t(queries_.lists[queries[q]].threshold);
     hits[q] = &hits_[size_t(q * (layout_.codes() + hit_slack))];
   }
-  select_scan_below_many()(runs, thresholds, hits, found);
+  scan_below_many_(runs, thresholds, hits, found);
   for (int q = 0; q < scan_queries; ++q)
     if (found[q]) add_hits(queries[q], hits[q], found[q], first, masked);
 }
