@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // hamming_topk where it gathers lists, and the arithmetic of its plan.
 #include "hamming_device.h"
+#include "hamming_scan/segments.h"
 #include "hamming_topk/hamming_topk.h"
 #include "hamming_topk/hamming_topk_plan.h"
 
@@ -99,6 +100,46 @@ TEST(hamming_topk_plan_bounds_grids_and_the_workspace) {
         }
       }
     }
+  }
+}
+
+TEST(cut_segments_bounds_grids_and_counts) {
+  for (int64_t groups : {int64_t(1), int64_t(125), int64_t(1'000'000)}) {
+    for (int64_t codes : {int64_t(1), int64_t(1000), hamming_topk_cuda_max_codes, int64_t(1) << 40}) {
+      const Segments segments = cut_segments(codes, groups, 1 << 13, 4096, 256);
+      CHECK(segments.count <= 65535);
+      CHECK(segments.codes <= int64_t(1) << 30);
+      CHECK_EQ(segments.codes % 256, 0);
+      CHECK(segments.count * segments.codes >= codes && (segments.count - 1) * segments.codes < codes);
+    }
+  }
+}
+
+// What comes by chance: both ways of searching, both layouts, any k that the search may be asked for.
+TEST(hamming_topk_cuda_of_random_cases_equals_sorting) {
+  std::mt19937 random(1);
+  const auto between = [&](int64_t low, int64_t high) { return low + int64_t(random() % uint64_t(high - low + 1)); };
+  for (int i = 0; i < 150; ++i) {
+    SearchCase c{between(1, 40), between(1, 500), between(1, i % 5 == 0 ? 140 : 20), between(0, 9), 0xff};
+    if (i % 3 == 0) c.mask = uint8_t(random());
+    c.ids = random() % 2 == 0;
+    c.allow_every = int(between(0, 4));
+    const Search search(c);
+    const int64_t k = between(1, random() % 2 == 0 ? c.codes : std::min<int64_t>(c.codes, 10));
+    DeviceSearch on(search, random() % 2 == 0);
+    DeviceBuffer<int32_t> distances(size_t(c.queries * k));
+    DeviceBuffer<int64_t> found(size_t(c.queries * k));
+    const HammingTopk args{on.query_rows,   on.database.view(), k,           on.ids.data(),
+                           on.allow.data(), distances.data(),   found.data()};
+    HammingTopkPlan plan = hamming_topk_plan(args);
+    if (random() % 3 != 0) plan_gathering(args, plan);
+    if (plan.gathers()) plan.capacity = std::max<int64_t>(k, between(1, 700));
+    plan.queries_at_once = between(1, c.queries);
+    DeviceBuffer<int32_t> workspace(size_t(plan.workspace()));
+    CHECK_EQ(hamming_topk_cuda(args, on.order.data(), plan, workspace.data(), nullptr), int(cudaSuccess));
+    const TopkResult expected = search.nearest(k);
+    CHECK_EQ(distances.host(), expected.distances);
+    CHECK_EQ(found.host(), expected.ids);
   }
 }
 

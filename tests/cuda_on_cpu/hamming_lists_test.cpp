@@ -64,7 +64,7 @@ void expect_lists(Way way, const Search& search, bool packed, const Lists& expec
 const SearchCase cases[] = {{1, 1, 4, 0, 0xff},      {129, 127, 8, 0, 0xff},  {127, 129, 13, 3, 0xff},
                             {5, 300, 16, 0, 0xff},   {128, 128, 17, 0, 0xff}, {17, 257, 32, 0, 0xff, false, 3},
                             {65, 130, 128, 4, 0xff}, {9, 200, 1, 0, 0xff},    {6, 140, 24, 0, 0x00},
-                            {16, 256, 36, 0, 0x11}};
+                            {16, 256, 36, 0, 0x11},  {2, 4300, 8, 0, 0xff}};
 
 void expect_lists_of_every_case(Way way) {
   for (const SearchCase& c : cases) {

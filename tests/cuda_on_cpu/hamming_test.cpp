@@ -20,7 +20,8 @@ const SearchCase cases[] = {{1, 1, 1, 0, 0xff},
                             {2, 70, 32, 4, 0xff, false, 0},
                             {3, 65, 24, 0, 0xff, true, 7},
                             {1, 40, 1540, 0, 0xff},
-                            {1, 33, 2400, 0, 0xff, true}};
+                            {1, 33, 2400, 0, 0xff, true},
+                            {2, 1100, 2, 0, 0x13, true}};
 
 template <class F>
 void for_every_case(F&& body) {

@@ -81,15 +81,14 @@ __global__ void __launch_bounds__(threads)
 
 template <class Words, int kQueries, bool kShared>
 int launch_histogram(const HammingHistogram& args, const Words& words, int64_t bytes, void* stream) {
-  constexpr int64_t blocks = 1 << 12, most_segments = 65535;
+  constexpr int64_t blocks = 1 << 12;
   const int64_t bins = 8 * args.database.width + 1, groups = ceil_div(args.queries.count, kQueries);
-  const int64_t wanted = std::clamp<int64_t>(ceil_div(blocks, groups), 1, most_segments);
   // A segment is longer than the histograms that are added up after it.
   const int64_t least = 4 * std::max<int64_t>(bins, threads);
-  const int64_t codes = ceil_div(std::max(ceil_div(args.database.count, wanted), least), threads) * threads;
-  const dim3 grid(unsigned(groups), unsigned(ceil_div(args.database.count, codes)));
+  const Segments segments = cut_segments(args.database.count, groups, blocks, least, threads);
+  const dim3 grid(unsigned(groups), unsigned(segments.count));
   return int(launch(histogram_kernel<Words, kQueries, kShared>, grid, threads, size_t(bytes),
-                    static_cast<cudaStream_t>(stream), args, words, codes, bins));
+                    static_cast<cudaStream_t>(stream), args, words, segments.codes, bins));
 }
 
 }  // namespace

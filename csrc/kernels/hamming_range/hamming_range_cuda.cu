@@ -58,18 +58,17 @@ Ranking ranking_of(const HammingRange& args) {
 }  // namespace
 
 int hamming_range_count_cuda(const HammingRange& args, int64_t* counts, void* stream) {
-  constexpr int64_t blocks = 1 << 13, least_codes = 4 * threads, most_segments = 65535;
+  constexpr int64_t blocks = 1 << 13, least_codes = 4 * threads;
   const int64_t queries = args.queries.count, groups = ceil_div(queries, tile_queries);
   if (queries == 0) return int(cudaSuccess);
   const auto on = static_cast<cudaStream_t>(stream);
   const cudaError_t error = cudaMemsetAsync(counts, 0, size_t(queries) * sizeof(int64_t), on);
   if (error != cudaSuccess || args.database.count == 0) return int(error);
-  const int64_t wanted = std::clamp<int64_t>(ceil_div(blocks, groups), 1, most_segments);
-  const int64_t codes = ceil_div(std::max(ceil_div(args.database.count, wanted), least_codes), threads) * threads;
-  const dim3 grid(unsigned(groups), unsigned(ceil_div(args.database.count, codes)));
+  const Segments segments = cut_segments(args.database.count, groups, blocks, least_codes, threads);
+  const dim3 grid(unsigned(groups), unsigned(segments.count));
   return with_words(args.database, [&](const auto& words) {
     using Words = std::decay_t<decltype(words)>;
-    return int(launch(range_count_kernel<Words>, grid, threads, 0, on, args, words, codes, counts));
+    return int(launch(range_count_kernel<Words>, grid, threads, 0, on, args, words, segments.codes, counts));
   });
 }
 

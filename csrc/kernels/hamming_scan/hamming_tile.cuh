@@ -11,6 +11,7 @@
 
 #include "common/warp.cuh"
 #include "hamming_scan/hamming_words.cuh"
+#include "hamming_scan/segments.h"
 
 namespace fasthash {
 

@@ -3,7 +3,6 @@
 // list. Not run on a device. Prediction: bound by POPC, at 132 * 16 / cycle 1.9 T pairs/s of 64 bits and 0.6 T of 256
 // on an H200, while the database's words come once for 16 queries, and from the second-level cache for all but the
 // first of the blocks that run at a time, which share a segment.
-#include <algorithm>
 #include <type_traits>
 
 #include "common/cuda.h"
@@ -44,14 +43,14 @@ __global__ void __launch_bounds__(threads) gather_kernel(Gathering args, Words c
 }  // namespace
 
 int gather_codes_cuda(const Gathering& args, void* stream) {
-  constexpr int64_t blocks = 1 << 13, least_codes = 16 * threads, most_segments = 65535;
+  constexpr int64_t blocks = 1 << 13, least_codes = 16 * threads;
   const int64_t groups = ceil_div(args.queries.count, tile_queries);
-  const int64_t wanted = std::clamp<int64_t>(ceil_div(blocks, groups), 1, most_segments);
-  const int64_t codes = ceil_div(std::max(ceil_div(args.database.count, wanted), least_codes), threads) * threads;
-  const dim3 grid(unsigned(groups), unsigned(ceil_div(args.database.count, codes)));
+  const Segments segments = cut_segments(args.database.count, groups, blocks, least_codes, threads);
+  const dim3 grid(unsigned(groups), unsigned(segments.count));
   return with_words(args.database, [&](const auto& words) {
     using Words = std::decay_t<decltype(words)>;
-    return int(launch(gather_kernel<Words>, grid, threads, 0, static_cast<cudaStream_t>(stream), args, words, codes));
+    return int(
+        launch(gather_kernel<Words>, grid, threads, 0, static_cast<cudaStream_t>(stream), args, words, segments.codes));
   });
 }
 

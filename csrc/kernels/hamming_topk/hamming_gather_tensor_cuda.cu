@@ -7,22 +7,22 @@
 // bits a cycle, as many as comparisons (one instruction each up to 128 bits, else two and half a load). Two blocks to a
 // multiprocessor overlap the one with the other, so 40 to 60 % of 14.8 T pairs/s on an H200, if stores to shared memory
 // keep up: 16 bytes a thread and tile.
-#include <algorithm>
 #include <type_traits>
 
 #include "common/cuda.h"
 #include "common/wgmma.cuh"
 #include "hamming_scan/hamming_words.cuh"
+#include "hamming_scan/segments.h"
 #include "hamming_topk/hamming_gather.cuh"
 
 namespace fasthash {
 namespace {
 
 constexpr int group_threads = 128, groups = 2, threads = groups * group_threads;
-constexpr int tile_queries = groups * 64, tile_codes_b = 128;
-constexpr int chunk_words = 4;                               // the 256 bits of one product
-constexpr int chunk_bytes = tile_codes_b * chunk_words * 8;  // of codes, or of as many queries
-static_assert(tile_queries == tile_codes_b && threads == 2 * tile_codes_b);
+constexpr int tile_queries = groups * 64, tile_rows = 128;
+constexpr int chunk_words = 4;                            // the 256 bits of one product
+constexpr int chunk_bytes = tile_rows * chunk_words * 8;  // of codes, or of as many queries
+static_assert(tile_queries == tile_rows && threads == 2 * tile_rows);
 
 // Word w of a code with zeros beyond its last one.
 template <class Words>
@@ -41,7 +41,7 @@ struct Half {
 };
 // 16 bytes of row `row` of a chunk. A warp stores 512 bytes side by side.
 __device__ inline void store_half(uint8_t* chunk, int half, int row, const Half& words) {
-  uint64_t* const at = reinterpret_cast<uint64_t*>(chunk + BitRows::place(tile_codes_b, half, row));
+  uint64_t* const at = reinterpret_cast<uint64_t*>(chunk + BitRows::place(tile_rows, half, row));
   *reinterpret_cast<ulonglong2*>(at) = make_ulonglong2(words.low, words.high);
 }
 
@@ -90,14 +90,14 @@ struct Queries {
 template <class Words, bool kDirect>
 __global__ void __launch_bounds__(threads, 2)
     gather_tensor_kernel(Gathering args, Words codes, int64_t segment_codes, int64_t chunks) {
-  FH_DYNAMIC_SHARED(uint8_t, memory);               // (chunks) of queries, (2) of codes
-  FH_SHARED(int32_t[2][2][tile_codes_b], ones_of);  // |a| by tile, half
+  FH_DYNAMIC_SHARED(uint8_t, memory);            // (chunks) of queries, (2) of codes
+  FH_SHARED(int32_t[2][2][tile_rows], ones_of);  // |a| by tile, half
   uint8_t* const stages = memory + chunks * chunk_bytes;
   const int64_t first_query = int64_t(blockIdx.x) * tile_queries, begin = int64_t(blockIdx.y) * segment_codes;
   const int64_t past = begin + segment_codes, end = past < args.database.count ? past : args.database.count;
   const int64_t words = words_of(args.database.width);
   const int thread = int(threadIdx.x), rank = thread % group_threads, group = thread / group_threads;
-  const int row = thread % tile_codes_b, half = thread / tile_codes_b;
+  const int row = thread % tile_rows, half = thread / tile_rows;
   const Queries<kDirect> queries(args, first_query, chunks, memory);
   const auto read = [&](int64_t tile, int64_t chunk) -> Half {
     const int64_t n = tile + row < end ? tile + row : begin;
@@ -110,7 +110,7 @@ __global__ void __launch_bounds__(threads, 2)
   int32_t ones = 0;
   int stage = 0, parity = 0;
   Half next = read(begin, 0);
-  for (int64_t tile = begin; tile < end; tile += tile_codes_b, parity ^= 1) {
+  for (int64_t tile = begin; tile < end; tile += tile_rows, parity ^= 1) {
     for (int64_t chunk = 0; chunk < chunks; ++chunk, stage ^= 1) {
       uint8_t* const held = stages + stage * chunk_bytes;
       store_half(held, half, row, next);
@@ -121,9 +121,9 @@ __global__ void __launch_bounds__(threads, 2)
       BitProducts::fence_shared();
       __syncthreads();
       const uint8_t* const rows = memory + chunk * chunk_bytes + group * 64 * 16;
-      products.multiply(d, {rows, tile_queries}, {held, tile_codes_b}, chunk > 0);
+      products.multiply(d, {rows, tile_queries}, {held, tile_rows}, chunk > 0);
       const bool last = chunk + 1 == chunks;
-      if (!last || tile + tile_codes_b < end) next = read(last ? tile + tile_codes_b : tile, last ? 0 : chunk + 1);
+      if (!last || tile + tile_rows < end) next = read(last ? tile + tile_rows : tile, last ? 0 : chunk + 1);
       products.wait(d);
     }
     bool near = false;
@@ -145,7 +145,7 @@ __global__ void __launch_bounds__(threads, 2)
 
 template <bool kDirect, class Words>
 cudaError_t launch_tensor(const Gathering& args, const Words& words, int64_t chunks, cudaStream_t stream) {
-  constexpr int64_t blocks = 1 << 12, least_codes = 32 * tile_codes_b, most_segments = 65535;
+  constexpr int64_t blocks = 1 << 12, least_codes = 32 * tile_rows;
   const auto kernel = gather_tensor_kernel<Words, kDirect>;
 #if !defined(FASTHASH_CUDA_ON_CPU)
   cudaFuncAttributes built{};
@@ -154,11 +154,9 @@ cudaError_t launch_tensor(const Gathering& args, const Words& words, int64_t chu
   if (built.binaryVersion != 90 || built.ptxVersion != 90) return cudaErrorNotSupported;
 #endif
   const int64_t query_tiles = ceil_div(args.queries.count, tile_queries);
-  const int64_t wanted = std::clamp<int64_t>(ceil_div(blocks, query_tiles), 1, most_segments);
-  const int64_t count = args.database.count;
-  const int64_t codes = ceil_div(std::max(ceil_div(count, wanted), least_codes), tile_codes_b) * tile_codes_b;
-  const dim3 grid(unsigned(query_tiles), unsigned(ceil_div(count, codes)));
-  return launch(kernel, grid, threads, size_t((chunks + 2) * chunk_bytes), stream, args, words, codes, chunks);
+  const Segments segments = cut_segments(args.database.count, query_tiles, blocks, least_codes, tile_rows);
+  const dim3 grid(unsigned(query_tiles), unsigned(segments.count));
+  return launch(kernel, grid, threads, size_t((chunks + 2) * chunk_bytes), stream, args, words, segments.codes, chunks);
 }
 
 }  // namespace
