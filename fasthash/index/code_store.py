@@ -81,7 +81,7 @@ class CodeStore:
         """Positions (n,) of ids (n,), and which of them are here at all; positions of others mean nothing."""
         if not self.count:
             return torch.zeros_like(ids), torch.zeros_like(ids, dtype=torch.bool)
-        positions = torch.searchsorted(self.ids, ids).clamp_(max=self.count - 1)
+        positions = torch.searchsorted(self.ids, ids.contiguous()).clamp_(max=self.count - 1)
         return positions, self.ids[positions] == ids
 
     def appended(self, rows: Tensor, ids: Tensor) -> CodeStore:
