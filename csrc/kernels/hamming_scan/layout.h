@@ -29,7 +29,7 @@ class LayoutBlock {
   void copy(const Database& database, int64_t first, int64_t count);
 
   int64_t codes_, width_;
-  std::vector<Line> lines_;
+  std::vector<Line> lines_;  // empty until codes have to be rearranged
 };
 
 }  // namespace fasthash

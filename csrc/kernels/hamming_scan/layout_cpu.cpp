@@ -8,8 +8,7 @@
 
 namespace fasthash {
 
-LayoutBlock::LayoutBlock(int64_t codes, int64_t width)
-    : codes_(codes), width_(width), lines_(size_t(packed_bytes(codes, width) / 64)) {}
+LayoutBlock::LayoutBlock(int64_t codes, int64_t width) : codes_(codes), width_(width) {}
 
 const uint8_t* LayoutBlock::load(const Database& database, int64_t first, int64_t count) {
   if (const uint8_t* place = where_it_lies(database, first)) return place;
@@ -26,6 +25,7 @@ const uint8_t* LayoutBlock::where_it_lies(const Database& database, int64_t firs
 }
 
 void LayoutBlock::copy(const Database& database, int64_t first, int64_t count) {
+  lines_.resize(size_t(packed_bytes(codes_, width_) / 64));
   uint8_t* out = reinterpret_cast<uint8_t*>(lines_.data());
   if (database.packed()) {
     std::memcpy(out, database.data + first * code_bytes(), size_t(packed_bytes(count, width_)));
