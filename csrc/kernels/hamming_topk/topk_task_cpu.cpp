@@ -114,11 +114,10 @@ void TopkTask::scan(const Database& database, const uint8_t* allow, int64_t begi
       allowed_words(allow, first, count, allowed_.data());
       if (std::all_of(allowed_.begin(), allowed_.end(), [](uint64_t word) { return word == 0; })) continue;
     }
-    const uint8_t* layout = layout_.load(database, first, count);
     if (slicing_)
-      scan_slices(layout, first, masked);
+      scan_slices(layout_.load_whole(database, first, count), first, masked);
     else
-      scan_words(layout, first, count, masked);
+      scan_words(layout_.load(database, first, count), first, count, masked);
   }
 }
 
