@@ -13,7 +13,7 @@
 namespace fasthash {
 namespace {
 
-constexpr int64_t plane_bytes = 256 << 10, plane_codes = 16384;  // of a block: it stays in the second-level cache
+constexpr int64_t plane_bytes = 384 << 10, plane_codes = 65536;  // of a block: it stays in the second-level cache
 constexpr int64_t queries_for_planes = 4;                        // from here on planes are worth their preparation
 constexpr int64_t max_queries = 128;          // that a block of codes meets after it has been rearranged
 constexpr int64_t words_per_block = 1 << 29;  // pairs of words compared in one block of work: about 0.1 s
