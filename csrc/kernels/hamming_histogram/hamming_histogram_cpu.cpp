@@ -71,7 +71,7 @@ void count_in_slices(const HammingHistogram& args, const Range& queries, const s
     const int64_t count = std::min(block.codes(), args.database.count - first);
     std::fill(present.begin(), present.end(), 0);
     allowed_words(nullptr, 0, count, present.data());
-    const SlicedCodes codes = block.load(layout.load(args.database, first, count));
+    const SlicedCodes codes = block.load(layout.load_whole(args.database, first, count));
     if (args.labelled()) labels.load(first, count);
     for (int64_t i = 0; i < queries.count; ++i) {
       const int64_t q = queries.begin + i;

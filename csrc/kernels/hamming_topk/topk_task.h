@@ -65,7 +65,7 @@ class TopkTask {
   std::unique_ptr<Slicing> slicing_;
   LayoutBlock layout_;
   std::vector<uint64_t> allowed_;  // of the block
-  std::vector<Hit> hits_;          // (scan_queries, codes of a block and hit_slack)
+  std::unique_ptr<Hit[]> hits_;    // (queries at once, codes of a block and hit_slack), left uninitialised
   std::vector<int32_t> counts_;    // (bits + 1)
   ScanBelow* scan_below_;
   ScanBelowMany* scan_below_many_;
