@@ -77,7 +77,7 @@ class Variants {
 // Entries of Variants{kernel, {...}}: one variant, and the variants of a kernel that has one per width of vector, as
 // far as they are compiled in.
 #define FH_VARIANT(name, machine) \
-  Variant<decltype(name##_##machine)> { Machine::machine, name##_##machine }
+  Variant<decltype(name##_##machine)> { Machine::machine, &name##_##machine }
 #if defined(FASTHASH_X86_VARIANTS)
 #define FH_VARIANTS(name) FH_VARIANT(name, scalar), FH_VARIANT(name, avx2), FH_VARIANT(name, avx512)
 #elif defined(FASTHASH_AARCH64_VARIANTS)

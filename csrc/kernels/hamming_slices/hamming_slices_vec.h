@@ -324,13 +324,3 @@ inline void take_hits(const TakeRun& run, const TakeMemory& memory) {
 }
 
 }  // namespace
-
-#define FASTHASH_DEFINE_SLICES(machine)                                                                  \
-  namespace fasthash {                                                                                   \
-  void slice_codes_##machine(const SliceRun& run) { slice_codes(run); }                                  \
-  int64_t slice_below_##machine(const SlicedCodes& codes, const SlicedQueries& queries, SliceHits* hits, \
-                                uint64_t* masks) {                                                       \
-    return slice_below(codes, queries, hits, masks);                                                     \
-  }                                                                                                      \
-  void take_hits_##machine(const TakeRun& run, const TakeMemory& memory) { take_hits(run, memory); }     \
-  }
