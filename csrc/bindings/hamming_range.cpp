@@ -76,6 +76,8 @@ int64_t last_of(Tensor offsets) {
 
 Result<Tensor> range_on_cuda(const HammingRange& args, const Tensor& like, const std::optional<Tensor>& ids) {
   const Device device = TorchDoor::view(like).device;
+  Argument{op, "database"}.expect(args.database.count <= hamming_range_cuda_max_codes,
+                                  "of at most 2^31 - 1 codes on CUDA", args.database.count);
   const auto data = [](const Tensor& tensor) { return TorchDoor::view(tensor).data; };
   const Tensor counts = TorchDoor::zeros(like, {args.queries.count + 1}, Dtype::int64);
   auto* const count_data = static_cast<int64_t*>(data(counts));

@@ -42,12 +42,13 @@ def hamming_range(
 
     Raises:
         ValueError: not uint8, not a matrix with W > 0, unequal widths or devices, 2^24 bits or more in a code,
-            radius < 0, or `ids` or `allow` of another dtype or length.
+            radius < 0, `ids` or `allow` of another dtype or length, or on CUDA N >= 2^31.
         MemoryError: the results, 12 bytes each, would need more memory than is available (on Linux `MemAvailable` of
             /proc/meminfo; on CUDA what the allocator gives). On the CPU nothing of them has been allocated by then.
         KeyboardInterrupt: on the CPU, soon after Ctrl-C.
 
-    Memory: 12 bytes for each result and 8 for each query; beside them little.
+    Memory: 12 bytes for each result and 8 for each query; beside them little on the CPU, and on CUDA at most 64 MiB, or
+    what one query needs, about 4 (N + 8 W) bytes.
 
     Example:
         As a sparse matrix of distances. A code at distance 0 is an explicit zero there: `matrix.nnz` counts it, and

@@ -120,6 +120,25 @@ def test_machines_count_alike(machine, width):
             assert_same(ops.hamming_histogram(queries, ops.prepare_database(database), *labels), right)
 
 
+@pytest.mark.parametrize("kind", LABELS)
+@pytest.mark.parametrize("width", [3, 4, 8, 12, 32, 40])
+def test_many_codes(width, kind):
+    """Several blocks of every way to count, with ends that fill none."""
+    database = torch.cat([random_codes(20_000, width), few_levels(15_001, width)])
+    queries = torch.cat([random_codes(40, width), database[::700], few_levels(9, width, 1)])
+    labels = labels_of(kind, len(queries)), labels_of(kind, len(database), 1)
+    right = reference.hamming_histogram(queries, database, *labels)
+    few = [part[:3] for part in right]
+    few_labels = None if labels[0] is None else labels[0][:3], labels[1]
+    packed = ops.prepare_database(database)
+    for machine in _C.machines_available():
+        _C.force_machine(machine)
+        assert_same(ops.hamming_histogram(queries, database, *labels), right)
+        assert_same(ops.hamming_histogram(queries, packed, *labels), right)
+        assert_same(ops.hamming_histogram(queries[:3], packed, *few_labels), few)
+    _C.force_machine("")
+
+
 @settings(max_examples=80, deadline=None)
 @given(
     queries=st.integers(0, 12),

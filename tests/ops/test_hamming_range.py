@@ -159,6 +159,25 @@ def test_machines_find_the_same(machine, width):
                     assert_same(ops.hamming_range(queries, form, radius, ids, allow), both)
 
 
+@pytest.mark.parametrize("selected", [False, True], ids=["all", "selected"])
+@pytest.mark.parametrize("width", [3, 4, 8, 12, 32, 40])
+def test_many_codes(width, selected):
+    """Several blocks of every way to search, with ends that fill none."""
+    database = torch.cat([random_codes(20_000, width), few_levels(15_001, width)])
+    queries = torch.cat([random_codes(40, width), database[::700], few_levels(9, width, 1)])
+    selection = (shuffled_ids(len(database)), masks(len(database))["dense"]) if selected else (None, None)
+    packed = ops.prepare_database(database)
+    for radius in (width // 2, 3 * width):
+        right = reference.hamming_range(queries, database, radius, *selection)
+        two = reference.hamming_range(queries[:2], database, radius, *selection)
+        for machine in _C.machines_available():
+            _C.force_machine(machine)
+            assert_same(ops.hamming_range(queries, database, radius, *selection), right)
+            assert_same(ops.hamming_range(queries, packed, radius, *selection), right)
+            assert_same(ops.hamming_range(queries[:2], packed, radius, *selection), two)
+    _C.force_machine("")
+
+
 @settings(max_examples=80, deadline=None)
 @given(
     queries=st.integers(0, 12),
