@@ -1,86 +1,236 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "fuzz.h"
-#include "hamming_case.h"
+#include "fuzz_hamming.h"
+
 #include "hamming_distance/hamming_distance.h"
+#include "hamming_histogram/hamming_histogram.h"
+#include "hamming_range/hamming_range.h"
+#include "hamming_scan/layout.h"
+#include "hamming_topk/candidates.h"
 #include "hamming_topk/hamming_topk.h"
 
 namespace fasthash {
 namespace {
 
-Codes codes_of(fuzz::Choices& choices, int64_t count, int64_t width) {
-  Codes codes(count, width, 0, choices.coin() ? choices.between(0, 20) : 0);
-  choices.fill(codes.bytes);
-  return codes;
-}
-
-// Rows by falling distance from the first query: each of them is the nearest so far, until the next one comes.
-void order_by_falling_distance(const Codes& queries, Codes& database) {
-  std::vector<std::pair<int32_t, std::vector<uint8_t>>> rows;
-  for (int64_t n = 0; n < database.count; ++n) {
-    const auto row = database.bytes.begin() + n * database.stride;
-    rows.emplace_back(-naive_distance(queries, 0, database, n), std::vector<uint8_t>(row, row + database.width));
-  }
-  std::sort(rows.begin(), rows.end());
-  for (int64_t n = 0; n < database.count; ++n)
-    std::copy(rows[size_t(n)].second.begin(), rows[size_t(n)].second.end(),
-              database.bytes.begin() + n * database.stride);
-}
-
-// Codes that begin `offset` bytes into a buffer of exactly their size.
-struct Placed {
-  Codes codes;
-  int64_t offset;
-  std::vector<uint8_t> buffer;
-
-  Placed(const Codes& c, int64_t first) : codes(c), offset(first), buffer(size_t(first) + c.bytes.size(), 0xab) {
-    std::copy(codes.bytes.begin(), codes.bytes.end(), buffer.begin() + offset);
-  }
-  CodeRows rows() const { return codes.rows_at(buffer.data() + offset); }
-};
-
-struct Search {
-  Placed queries, database;
-};
-Search search_of(fuzz::Choices& choices) {
-  const int64_t widths[] = {1, 4, 8, 12, 16, 24, 32, 40, 48, 64, 72, 100, 128, 256};
-  const int64_t width = choices.coin() ? choices.one_of(widths) : choices.between(1, 70);
-  const Codes queries = codes_of(choices, choices.between(1, 5), width);
-  Codes database = codes_of(choices, choices.between(1, choices.coin() ? 20 : 700), width);
-  if (choices.coin()) order_by_falling_distance(queries, database);
-  const int64_t offset = choices.between(0, 63);
-  return {Placed(queries, offset), Placed(database, choices.between(0, 63))};
-}
+using fuzz::Placed;
+using fuzz::Search;
 
 FUZZ(hamming_distance) {
-  const Search search = search_of(choices);
-  const std::vector<int32_t> expected = naive_distances(search.queries.codes, search.database.codes);
+  const Search search = fuzz::search_of(choices);
+  const std::vector<int32_t> expected = naive_distances(search.queries.codes(), search.database.codes());
   on_every_machine([&] {
     std::vector<int32_t> distances(expected.size(), -1);
-    const HammingDistance args{search.queries.rows(), search.database.rows(), distances.data()};
+    const HammingDistance args{search.queries.rows(), search.database.database(), distances.data()};
     for (int64_t block = 0; block < hamming_distance_blocks(args); ++block) hamming_distance_cpu(args, block);
     CHECK_EQ(distances, expected);
   });
 }
 
-FUZZ(hamming_topk) {
-  const Search search = search_of(choices);
-  const int64_t queries = search.queries.codes.count, codes = search.database.codes.count;
-  const int64_t k = choices.between(1, choices.coin() ? codes : std::min<int64_t>(codes, 10));
-  const HammingTopkShares shares{choices.between(1, queries), choices.between(1, 4), choices.between(1, 4)};
-  const TopkResult expected = naive_topk(search.queries.codes, search.database.codes, k);
-  on_every_machine([&] {
-    TopkResult result(queries, k);
-    const HammingTopk args{search.queries.rows(), search.database.rows(), k, result.distances.data(),
-                           result.ids.data()};
-    for (int64_t first = 0; first < queries; first += shares.queries_at_once) {
-      const int64_t count = std::min(shares.queries_at_once, queries - first);
-      HammingTopkSearch part(topk_queries(args, first, count), shares);
+TopkResult topk_of(const Search& search, int64_t k, const HammingTopkShares& shares) {
+  const int64_t queries = search.queries.codes().count;
+  TopkResult result(queries, k);
+  const HammingTopk args{search.queries.rows(),
+                         search.database.database(),
+                         k,
+                         search.filter.ids_or_null(),
+                         search.filter.allow_or_null(),
+                         result.distances.data(),
+                         result.ids.data()};
+  for (int64_t first = 0; first < queries; first += shares.queries_at_once) {
+    const int64_t count = std::min(shares.queries_at_once, queries - first);
+    HammingTopkSearch part(topk_queries(args, first, count), shares);
+    do {
       for (int64_t round = 0; round < part.rounds(); ++round)
         for (int64_t task = part.tasks(); task-- > 0;) part.scan(task, round);
-      for (int64_t query = 0; query < count; ++query) part.finish(query);
-    }
-    expect_same(result, expected);
+    } while (part.scan_again());
+    for (int64_t query = 0; query < count; ++query) part.finish(query);
+  }
+  return result;
+}
+
+FUZZ(hamming_topk) {
+  const Search search = fuzz::search_of(choices);
+  const int64_t queries = search.queries.codes().count, codes = search.database.codes().count;
+  const int64_t largest = std::min(codes, 100000 / queries);  // which bounds the memory
+  const int64_t limits[] = {10, largest}, limit = std::min(choices.one_of(limits), largest);
+  const int64_t k = search.misleading + choices.between(1, search.misleading ? search.misleading : limit);
+  const int64_t at_once = choices.coin() ? queries : choices.between(1, queries);
+  const HammingTopkShares shares{at_once, choices.between(1, 4), choices.between(1, 4)};
+  const TopkResult expected = naive_topk(search.queries.codes(), search.database.codes(), k, search.filter);
+  on_every_machine([&] {
+    const TopkResult result = topk_of(search, k, shares);
+    CHECK_EQ(result.distances, expected.distances);
+    if (!search.repeated_ids) CHECK_EQ(result.ids, expected.ids);
   });
+}
+
+struct RangeResult {
+  std::vector<int64_t> offsets;    // (Q + 1)
+  std::vector<int32_t> distances;  // (offsets[Q])
+  std::vector<int64_t> ids;
+};
+
+RangeResult naive_range(const Search& search, int64_t radius) {
+  RangeResult result{{0}, {}, {}};
+  for (int64_t q = 0; q < search.queries.codes().count; ++q) {
+    for (const auto& [distance, id] :
+         naive_ranking(search.queries.codes(), q, search.database.codes(), search.filter)) {
+      if (distance > radius) break;
+      result.distances.push_back(distance);
+      result.ids.push_back(id);
+    }
+    result.offsets.push_back(int64_t(result.ids.size()));
+  }
+  return result;
+}
+
+RangeResult range_of(const Search& search, int64_t radius) {
+  const auto queries = size_t(search.queries.codes().count);
+  const HammingRange args{search.queries.rows(), search.database.database(), radius, search.filter.ids_or_null(),
+                          search.filter.allow_or_null()};
+  std::vector<int64_t> counts(queries, -1);
+  RangeResult result{std::vector<int64_t>(queries + 1), {}, {}};
+  for (int64_t block = hamming_range_blocks(args); block-- > 0;) hamming_range_count_cpu(args, block, counts.data());
+  for (size_t q = 0; q < queries; ++q) result.offsets[q + 1] = result.offsets[q] + counts[q];
+  result.distances.resize(size_t(result.offsets.back()), -1);
+  result.ids.resize(result.distances.size(), -2);
+  for (int64_t block = hamming_range_blocks(args); block-- > 0;)
+    hamming_range_write_cpu(args, block, result.offsets.data(), result.distances.data(), result.ids.data());
+  return result;
+}
+
+FUZZ(hamming_range) {
+  const Search search = fuzz::search_of(choices);
+  const int64_t width = search.queries.codes().width;
+  const int64_t radius = choices.coin() ? choices.between(0, 8 * width + 3) : choices.between(0, 3 * width);
+  const RangeResult expected = naive_range(search, radius);
+  on_every_machine([&] {
+    const RangeResult result = range_of(search, radius);
+    CHECK_EQ(result.offsets, expected.offsets);
+    CHECK_EQ(result.distances, expected.distances);
+    if (!search.repeated_ids) CHECK_EQ(result.ids, expected.ids);
+  });
+}
+
+// Labels of one side: none, a few class ids, or multi-hot bits.
+struct SideLabels {
+  int64_t kind;
+  std::vector<int64_t> ids;
+  Codes bits;
+
+  SideLabels(fuzz::Choices& choices, int64_t label_kind, int64_t label_bytes, int64_t count)
+      : kind(label_kind), bits(fuzz::codes_of(choices, count, label_bytes)) {
+    for (int64_t i = 0; i < count; ++i) ids.push_back(int64_t(bits.bytes[size_t(i * bits.stride)] % 5) - 2);
+  }
+  Labels labels() const {
+    if (kind == 0) return {nullptr, {nullptr, 0, 0, 0}};
+    return kind == 1 ? Labels{ids.data(), {nullptr, 0, 0, 0}} : Labels{nullptr, bits.rows()};
+  }
+};
+
+bool shares_a_label(const SideLabels& queries, int64_t q, const SideLabels& database, int64_t n) {
+  if (queries.kind == 1) return queries.ids[size_t(q)] == database.ids[size_t(n)];
+  bool common = false;
+  for (int64_t i = 0; i < queries.bits.width; ++i)
+    common |= (queries.bits.bytes[size_t(q * queries.bits.stride + i)] &
+               database.bits.bytes[size_t(n * database.bits.stride + i)]) != 0;
+  return common;
+}
+
+FUZZ(hamming_histogram) {
+  const Search search = fuzz::search_of(choices);
+  const Codes &queries = search.queries.codes(), &database = search.database.codes();
+  const int64_t kind = choices.between(0, 2), label_bytes = choices.between(1, 3), bins = 8 * queries.width + 1;
+  const SideLabels query_labels(choices, kind, label_bytes, queries.count);
+  const SideLabels database_labels(choices, kind, label_bytes, database.count);
+  std::vector<int64_t> expected_total(size_t(queries.count * bins)),
+      expected_relevant(kind ? expected_total.size() : 0);
+  for (int64_t q = 0; q < queries.count; ++q) {
+    for (int64_t n = 0; n < database.count; ++n) {
+      const auto bin = size_t(q * bins + naive_distance(queries, q, database, n));
+      ++expected_total[bin];
+      if (kind) expected_relevant[bin] += shares_a_label(query_labels, q, database_labels, n);
+    }
+  }
+  on_every_machine([&] {
+    std::vector<int64_t> total(expected_total.size()), relevant(expected_relevant.size());
+    const HammingHistogram args{search.queries.rows(), search.database.database(),
+                                query_labels.labels(), database_labels.labels(),
+                                total.data(),          kind ? relevant.data() : nullptr};
+    for (int64_t block = hamming_histogram_blocks(args); block-- > 0;) hamming_histogram_cpu(args, block);
+    CHECK_EQ(total, expected_total);
+    CHECK_EQ(relevant, expected_relevant);
+  });
+}
+
+// Candidates come by rising position, as from a scan; pruning at any time leaves the k first of (distance, id).
+FUZZ(pruner) {
+  const int64_t k = choices.between(1, 40), count = choices.between(1, 500), bits = 8 * choices.between(1, 32);
+  const fuzz::Ids kinds[] = {fuzz::Ids::positions, fuzz::Ids::distinct};
+  const Filter filter{fuzz::ids_of(choices, count, choices.one_of(kinds)), {}};
+  const CandidateRules rules{k, bits, filter.ids_or_null()};
+  const int64_t spread = choices.between(1, std::min<int64_t>(bits + 1, 256)), pause = choices.between(1, 100);
+  std::vector<uint8_t> distances(static_cast<size_t>(count));
+  choices.fill(distances);
+  std::vector<uint64_t> memory(static_cast<size_t>(count)), expected;
+  CandidateList list{memory.data(), 0, bits + 1};
+  Pruner pruner(rules);
+  for (int64_t n = 0; n < count; ++n) {
+    const int64_t distance = distances[size_t(n)] % spread;
+    expected.push_back(uint64_t(distance) << position_bits | uint64_t(n));
+    if (distance < list.threshold) list.data[list.size++] = expected.back();
+    if (n % pause == 0) pruner.prune(list);
+  }
+  pruner.prune(list);
+  const auto id = [&](uint64_t candidate) { return filter.id(position_of(candidate)); };
+  std::sort(expected.begin(), expected.end(), [&](uint64_t a, uint64_t b) {
+    return std::pair(distance_of(a), id(a)) < std::pair(distance_of(b), id(b));
+  });
+  expected.resize(size_t(std::min(k, count)));
+  if (count >= k) CHECK_EQ(list.threshold, distance_of(expected.back()) + (rules.ids ? 1 : 0));
+  const auto by_position = [](uint64_t a, uint64_t b) { return position_of(a) < position_of(b); };
+  std::sort(expected.begin(), expected.end(), by_position);
+  CHECK_EQ(std::vector<uint64_t>(list.data, list.end()), expected);
+}
+
+// Every byte that a block promises can be read, and holds the codes.
+FUZZ(layout_block) {
+  const int64_t width = choices.between(1, 40), tiles = choices.between(1, 6);
+  const Codes codes = fuzz::codes_of(choices, choices.between(1, 900), width);
+  const Placed placed(codes, choices.between(0, 63), choices.coin());
+  const bool wide = choices.coin();
+  const int64_t bytes = wide ? 8 : word_bytes(width), lanes = 64 / bytes, words = words_of(width);
+  on_every_machine([&] {
+    LayoutBlock block(tiles * tile_codes, width, wide);
+    for (int64_t first = 0; first < codes.count; first += block.codes()) {
+      const int64_t count = std::min(block.codes(), codes.count - first);
+      const uint8_t* layout = block.load(placed.database(), first, count);
+      const std::vector<uint8_t> read(layout, layout + block.codes() * block.code_bytes());
+      int64_t wrong = 0;
+      for (int64_t i = 0; i < count * words; ++i) {
+        const int64_t n = i / words, w = i % words;
+        const uint64_t word = word_of(codes, first + n, w);
+        wrong +=
+            std::memcmp(&read[size_t((n / lanes * words + w) * 64 + n % lanes * bytes)], &word, size_t(bytes)) != 0;
+      }
+      CHECK_EQ(wrong, 0);
+    }
+  });
+}
+
+// Words of a mask that ends with its codes.
+FUZZ(allowed_words) {
+  const int64_t first = 8 * choices.between(0, 30), count = choices.between(1, 400);
+  Filter filter;
+  filter.allow.resize(size_t(ceil_div(first + count, 8)));
+  choices.fill(filter.allow);
+  std::vector<uint64_t> words(size_t(ceil_div(count, 64)));
+  allowed_words(filter.allow.data(), first, count, words.data());
+  int64_t wrong = 0, allowed = 0;
+  for (int64_t i = 0; i < 64 * int64_t(words.size()); ++i)
+    wrong += (words[size_t(i / 64)] >> (i % 64) & 1) != (i < count && filter.allowed(first + i));
+  for (int64_t n = 0; n < first + count; ++n) allowed += filter.allowed(n);
+  CHECK_EQ(wrong, 0);
+  CHECK_EQ(count_allowed(filter.allow.data(), first + count), allowed);
 }
 
 }  // namespace

@@ -3,7 +3,9 @@
 #pragma once
 
 #include <algorithm>
+#include <bitset>
 #include <cstdint>
+#include <cstring>
 #include <random>
 #include <utility>
 #include <vector>
@@ -30,13 +32,39 @@ struct Codes {
 };
 
 inline int32_t naive_distance(const Codes& a, int64_t i, const Codes& b, int64_t j) {
+  const uint8_t *x = a.bytes.data() + i * a.stride, *y = b.bytes.data() + j * b.stride;
   int32_t distance = 0;
-  for (int64_t bit = 0; bit < 8 * a.width; ++bit) {
-    const unsigned x = a.bytes[size_t(i * a.stride + bit / 8)], y = b.bytes[size_t(j * b.stride + bit / 8)];
-    distance += int32_t(((x ^ y) >> (bit % 8)) & 1u);
-  }
+  for (int64_t byte = 0; byte < a.width; ++byte) distance += int32_t(std::bitset<8>(x[byte] ^ y[byte]).count());
   return distance;
 }
+
+// Word w of code n, filled up with zeros.
+inline uint64_t word_of(const Codes& codes, int64_t n, int64_t w) {
+  uint64_t word = 0;
+  std::memcpy(&word, codes.bytes.data() + n * codes.stride + 8 * w, size_t(std::min<int64_t>(8, codes.width - 8 * w)));
+  return word;
+}
+
+// The same codes in the scan layout.
+struct PackedCodes {
+  struct alignas(64) Line {
+    uint8_t bytes[64];
+  };
+  int64_t count, width;
+  std::vector<Line> lines;
+
+  explicit PackedCodes(const Codes& codes)
+      : count(codes.count), width(codes.width), lines(size_t(packed_bytes(count, width) / 64)) {
+    for (int64_t n = 0; n < count; ++n) {
+      for (int64_t w = 0; w < words_of(width); ++w) {
+        const uint64_t word = word_of(codes, n, w);
+        const int64_t place = packed_place(width, n, w);
+        std::memcpy(&lines[size_t(place / 64)].bytes[place % 64], &word, size_t(word_bytes(width)));
+      }
+    }
+  }
+  Database database() const { return {reinterpret_cast<const uint8_t*>(lines.data()), count, width, 0}; }
+};
 
 // (Q, N)
 inline std::vector<int32_t> naive_distances(const Codes& queries, const Codes& database) {
@@ -46,23 +74,42 @@ inline std::vector<int32_t> naive_distances(const Codes& queries, const Codes& d
   return distances;
 }
 
+// Which codes may be found, all of them where `allow` is empty; what they are called, by position where `ids` is empty.
+struct Filter {
+  std::vector<int64_t> ids;
+  std::vector<uint8_t> allow;
+
+  bool allowed(int64_t n) const { return allow.empty() || (allow[size_t(n / 8)] >> (7 - n % 8) & 1); }
+  int64_t id(int64_t n) const { return ids.empty() ? n : ids[size_t(n)]; }
+  const int64_t* ids_or_null() const { return ids.empty() ? nullptr : ids.data(); }
+  const uint8_t* allow_or_null() const { return allow.empty() ? nullptr : allow.data(); }
+};
+
+// All pairs (distance, id) of query q, sorted.
+inline std::vector<std::pair<int32_t, int64_t>> naive_ranking(const Codes& queries, int64_t q, const Codes& database,
+                                                              const Filter& filter) {
+  std::vector<std::pair<int32_t, int64_t>> pairs;
+  for (int64_t n = 0; n < database.count; ++n)
+    if (filter.allowed(n)) pairs.emplace_back(naive_distance(queries, q, database, n), filter.id(n));
+  std::sort(pairs.begin(), pairs.end());
+  return pairs;
+}
+
 struct TopkResult {
   std::vector<int32_t> distances;  // (Q, k)
   std::vector<int64_t> ids;        // (Q, k)
 
-  TopkResult(int64_t queries, int64_t k) : distances(size_t(queries * k), -1), ids(size_t(queries * k), -1) {}
+  TopkResult(int64_t queries, int64_t k) : distances(size_t(queries * k), -1), ids(size_t(queries * k), -2) {}
 };
 
-// Sorts all pairs (distance, id).
-inline TopkResult naive_topk(const Codes& queries, const Codes& database, int64_t k) {
+inline TopkResult naive_topk(const Codes& queries, const Codes& database, int64_t k, const Filter& filter = {}) {
   TopkResult result(queries.count, k);
   for (int64_t q = 0; q < queries.count; ++q) {
-    std::vector<std::pair<int32_t, int64_t>> pairs;
-    for (int64_t n = 0; n < database.count; ++n) pairs.emplace_back(naive_distance(queries, q, database, n), n);
-    std::sort(pairs.begin(), pairs.end());
+    const auto ranking = naive_ranking(queries, q, database, filter);
     for (int64_t i = 0; i < k; ++i) {
-      result.distances[size_t(q * k + i)] = pairs[size_t(i)].first;
-      result.ids[size_t(q * k + i)] = pairs[size_t(i)].second;
+      const bool there = i < int64_t(ranking.size());
+      result.distances[size_t(q * k + i)] = there ? ranking[size_t(i)].first : INT32_MAX;
+      result.ids[size_t(q * k + i)] = there ? ranking[size_t(i)].second : -1;
     }
   }
   return result;
