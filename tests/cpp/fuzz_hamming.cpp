@@ -63,6 +63,20 @@ FUZZ(hamming_topk) {
   });
 }
 
+// All codes are at one distance, and a sample holds all that may be found: none of them is dropped before the lists of
+// candidates are as long as they may become.
+TEST(hamming_topk_where_a_sample_holds_all_that_may_be_found) {
+  const Codes queries(33, 4, 0, 0, 0), database(40000, 4, 0, 0, 0);
+  Filter filter{{}, std::vector<uint8_t>(5000)};
+  for (int64_t n : fuzz::sampled_positions(database.count, nullptr, 8192))
+    filter.allow[size_t(n / 8)] |= uint8_t(0x80 >> n % 8);
+  const Search search{Placed(queries, 0, false), Placed(database, 0, true), filter, false, 0};
+  for (int64_t k : {100, 3000}) {
+    const TopkResult expected = naive_topk(queries, database, k, filter);
+    on_every_machine([&] { expect_same(topk_of(search, k, {33, 1, 1}), expected); });
+  }
+}
+
 struct RangeResult {
   std::vector<int64_t> offsets;    // (Q + 1)
   std::vector<int32_t> distances;  // (offsets[Q])
