@@ -3,8 +3,8 @@
 
 The tables in README.md and bench/results/README.md are made anew from all result files. Example:
 
-    python -m bench                                  # everything: some ten minutes on two quiet cores
-    python -m bench --only hamming_topk --threads 1  # one op; the other rows of the file stay as they were
+    python -m bench                                  # everything: some twenty minutes on two quiet cores
+    python -m bench --only hamming_topk --threads 1  # one file of ops; other ops of the result file stay as they were
     python -m bench --quick --output /tmp/results    # does it run? the figures mean nothing
 """
 
@@ -39,8 +39,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     with tempfile.TemporaryDirectory() as folder:
         measured_limits, missing = _limits(Path(folder), options)
         outcome = runner.run(files, settings, Path(folder), lambda line: print(line, flush=True))
-    result = _result(settings, measured_limits, outcome, time.monotonic() - begin)
-    result["missing"] = missing + result["missing"]
+    result = _result(settings, measured_limits, outcome, missing, time.monotonic() - begin)
     path = Path(options.output) / f"{result['machine']['name']}.json"
     _write(path, result, files, options)
     for failure in outcome.failures:
@@ -95,9 +94,14 @@ def _limits(folder: Path, options: argparse.Namespace) -> tuple[list[limits.Limi
     return limits.measure(native, _settings(options).threads, options.quick), []
 
 
-def _result(settings: runner.Options, measured: list[limits.Limit], outcome: runner.Outcome, took: float) -> Result:
-    return {
-        "format": results.FORMAT,
+def _result(
+    settings: runner.Options,
+    measured: list[limits.Limit],
+    outcome: runner.Outcome,
+    missing: list[Result],
+    took: float,
+) -> Result:
+    told = {
         "machine": machine.cpu(),
         "date": machine.date(),
         "commit": machine.commit(),
@@ -109,17 +113,16 @@ def _result(settings: runner.Options, measured: list[limits.Limit], outcome: run
             "seconds": round(took),
         },
         "limits": measured,
-        "rows": results.rows_of(outcome.measurements, measured),
-        "missing": outcome.missing,
     }
+    return results.one_run(told, results.rows_of(outcome.measurements, measured), missing + outcome.missing)
 
 
 def _write(path: Path, result: Result, files: dict[str, list[Benchmark]], options: argparse.Namespace) -> None:
     """Writes the file, keeping rows of ops that were not asked for, and the tables."""
     before = results.read(path) if options.only and path.exists() else None
-    if before and before["settings"]["quick"] == options.quick:
+    if before and results.is_quick(before) == options.quick:
         measured = {benchmark.name for benchmarks in files.values() for benchmark in benchmarks}
-        result["rows"] = [row for row in before["rows"] if row["op"] not in measured] + result["rows"]
+        result = results.merged(before, result, measured)
     results.write(path, result)
     print(f"wrote {path}")
     if path.parent.resolve() == results.FOLDER:

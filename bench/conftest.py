@@ -11,8 +11,11 @@ from typing import Any
 import pytest
 import torch
 
+from bench import results
 from bench.plan import Benchmark, Call, Case
 
+WARM_THREADS = 1.2  # seconds of calls before a process times its first case with several threads
+WARM_TRIES = 3  # cases that may serve for it: some keep one thread busy alone
 WARM_UP_LIMIT = 0.3  # seconds; a call that takes longer tells its length the first time
 ROUND_AT_LEAST = 2e-4  # seconds; shorter calls are repeated within a round
 MOST_ROUNDS = 200
@@ -58,7 +61,8 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 def _libraries(benchmark: Benchmark, wanted: str) -> list[str]:
     if wanted != "all":
         return [wanted]
-    return [name for name, library in benchmark.libraries.items() if not library.missing()]
+    libraries = benchmark.libraries.items()
+    return [name for name, library in libraries if not library.environment and not library.missing()]
 
 
 def set_threads(count: int) -> None:
@@ -90,6 +94,42 @@ def _describe(benchmark: Benchmark, library: str, case: Case, threads: int) -> d
     return {**described, **sizes, "headline": case.headline, "tolerance": benchmark.tolerance}
 
 
+class ThreadWarmUp:
+    """Runs calls until several threads are awake on their cores, once in a process for each number of threads."""
+
+    def __init__(self) -> None:
+        self._tries: dict[int, int] = {}
+
+    def run(self, call: Call, threads: int, seconds: float) -> None:
+        """Calls for `seconds`; again with the next case where they kept too few cores busy."""
+        if threads == 1 or self._tries.get(threads, 0) >= WARM_TRIES:
+            return
+        begin = Clock()
+        while begin.elapsed()[0] < seconds:
+            call()
+        enough = results.few_cores(begin.cores(), threads) is None
+        self._tries[threads] = WARM_TRIES if enough else self._tries.get(threads, 0) + 1
+
+
+class Clock:
+    """Wall time and CPU time of all threads since it was made."""
+
+    def __init__(self) -> None:
+        self._wall, self._cpu = time.perf_counter(), time.process_time()
+
+    def elapsed(self) -> tuple[float, float]:
+        """Seconds of wall and of CPU time."""
+        return time.perf_counter() - self._wall, time.process_time() - self._cpu
+
+    def cores(self) -> float:
+        """How many cores were busy on average."""
+        wall, cpu = self.elapsed()
+        return cpu / wall
+
+
+_THREADS = ThreadWarmUp()
+
+
 @pytest.fixture
 def measure(request: pytest.FixtureRequest, benchmark: Any) -> Callable[[], None]:
     """Prepares the case, measures it, and notes what it was and what came out."""
@@ -106,8 +146,16 @@ def measure(request: pytest.FixtureRequest, benchmark: Any) -> Callable[[], None
             last[0] = None  # frees the output before the next one is allocated
             last[0] = call()
 
-        rounds, calls = _repeats(keep_output, request.config.getoption("seconds"), library.warm_up)
+        option = request.config.getoption
+        _THREADS.run(keep_output, threads, 0.0 if option("quick") else WARM_THREADS)
+        if library.slow(case, "cpu") and library.warm_up == 1:
+            rounds, calls = 1, 1
+        else:
+            rounds, calls = _repeats(keep_output, option("seconds"), library.warm_up)
+        clock = Clock()
         benchmark.pedantic(keep_output, rounds=rounds, iterations=calls)
-        benchmark.extra_info |= {**_describe(plan, name, case, threads), "check": plan.check(last[0])}
+        cores = clock.cores()
+        told = {"cores": cores, "cpu": cores * benchmark.stats.stats.mean, "check": plan.check(last[0])}
+        benchmark.extra_info |= {**_describe(plan, name, case, threads), **told}
 
     return run

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import itertools
+import json
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -52,7 +53,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.command == "environment":
         results.write(options.output, _environment(timer))
         return 0
-    limits = results.read(options.environment)["limits"] if options.environment.exists() else []
+    limits = json.loads(options.environment.read_text())["limits"] if options.environment.exists() else []
     return _measure(files()[options.file], limits, timer, options.output, options.seconds)
 
 
@@ -113,7 +114,6 @@ def _environment(timer: Timer) -> dict[str, Any]:
     on_gpu = timer.device == "cuda"
     description = machine.gpu() if on_gpu else {**machine.cpu(), "name": f"self-test-{machine.cpu()['name']}"}
     return {
-        "format": results.FORMAT,
         "machine": description,
         "date": machine.date(),
         "commit": machine.commit(),

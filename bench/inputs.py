@@ -3,13 +3,17 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from functools import cache
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
+CACHE = "FASTHASH_BENCH_CACHE"
 _CLUSTERS = 1000
 _FEATURES = 128
 _SPREAD = 0.35
@@ -27,14 +31,30 @@ def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
 
 @cache
 def random_codes(rows: int, bits: int, seed: int, device: str = "cpu") -> Tensor:
-    """(rows, bits / 8) uint8, uniform."""
+    """(rows, ceil(bits / 8)) uint8, uniform; spare bits are 0."""
     generator = torch.Generator(device).manual_seed(seed)
-    return torch.randint(0, 256, (rows, bits // 8), dtype=torch.uint8, generator=generator, device=device)
+    codes = torch.randint(0, 256, (rows, -(-bits // 8)), dtype=torch.uint8, generator=generator, device=device)
+    if bits % 8:
+        codes[:, -1] &= 256 - (1 << (8 - bits % 8))
+    return codes
 
 
 @cache
 def clustered_codes(rows: int, bits: int, seed: int, device: str = "cpu") -> Tensor:
-    """(rows, bits / 8) uint8: signs of random projections of points around 1,000 Gaussian centres."""
+    """(rows, ceil(bits / 8)) uint8: signs of random projections of points around 1,000 Gaussian centres.
+
+    The processes of a run make them once: they share the folder that the environment variable CACHE names.
+    """
+    folder = os.environ.get(CACHE)
+    if device != "cpu" or not folder:
+        return _clustered(rows, bits, seed, device)
+    path = Path(folder) / f"clustered-{rows}-{bits}-{seed}.npy"
+    if not path.exists():
+        np.save(path, _clustered(rows, bits, seed, device).numpy())
+    return torch.from_numpy(np.load(path))
+
+
+def _clustered(rows: int, bits: int, seed: int, device: str) -> Tensor:
     shared = torch.Generator(device).manual_seed(99)
     centres = torch.randn(_CLUSTERS, _FEATURES, generator=shared, device=device)
     projection = torch.randn(_FEATURES, bits, generator=shared, device=device)
@@ -49,7 +69,10 @@ def clustered_codes(rows: int, bits: int, seed: int, device: str = "cpu") -> Ten
 
 
 def _pack(bits: Tensor) -> Tensor:
-    """(R, K) bool -> (R, K / 8) uint8, the first bit highest."""
+    """(R, K) bool -> (R, ceil(K / 8)) uint8, the first bit highest."""
+    if bits.device.type == "cpu":
+        return torch.from_numpy(np.packbits(bits.numpy(), axis=1))
+    bits = torch.nn.functional.pad(bits, (0, -bits.shape[1] % 8))
     weights = 1 << torch.arange(7, -1, -1, dtype=torch.uint8, device=bits.device)
     return (bits.view(len(bits), -1, 8) * weights).sum(-1, dtype=torch.uint8)
 

@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """The limits of the machine, measured in the same run as the ops: they turn a time into a share of what is possible.
 
-`copy` and `read` are bandwidths for several sizes, because what fits a cache is faster than memory; `scan` is the rate
-of Hamming comparisons out of the first cache, the bound of a search with many queries.
+`copy` and `read` are bandwidths for several sizes, because what fits a cache is faster than memory; `read` is measured
+over just as many bytes as the databases that one query goes through. `scan` is the rate of Hamming comparisons out of
+the first cache where each word costs an exclusive or, a popcount and a minimum: a search that does its work otherwise
+can be faster. Threads are bound to cores of their own.
 """
 
 from __future__ import annotations
@@ -10,6 +12,7 @@ from __future__ import annotations
 import ctypes
 import os
 import subprocess
+import threading
 import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
@@ -19,9 +22,13 @@ from typing import Any
 
 import torch
 
+from bench.hamming import BITS
+
 SIZES = (1 << 16, 1 << 20, 1 << 24, 1 << 28)
 QUICK_SIZES = (1 << 20,)
-SCAN_BITS = (64, 256)
+SCANNED_SIZES = (*(1_000_000 * bits // 8 for bits in BITS), 80_000_000)
+_PREFETCHED_WORDS = (0, 512)  # how far ahead a stream is asked for; the better one is the limit
+_WARM_SECONDS = 1.2  # of all threads, before anything is measured
 _CACHE_BYTES = 1 << 14
 _CALL_AT_LEAST = 2e-3  # seconds
 _SOURCE = Path(__file__).with_name("native") / "limits.cpp"
@@ -42,7 +49,7 @@ def build_native(folder: Path) -> ctypes.CDLL:
     command = [compiler, "-std=c++17", "-O3", "-march=native", "-shared", "-fPIC", str(_SOURCE), "-o", str(library)]
     subprocess.run(command, check=True, capture_output=True, text=True)
     native = ctypes.CDLL(str(library))
-    native.read_words.restype = native.scan.restype = ctypes.c_uint64
+    native.read_words.restype = native.scan.restype = native.scan_32.restype = ctypes.c_uint64
     return native
 
 
@@ -51,12 +58,27 @@ def measure(native: ctypes.CDLL, threads: Iterable[int], quick: bool = False) ->
     seconds = 0.02 if quick else 0.3
     limits = []
     for count in threads:
-        with ThreadPoolExecutor(count) as pool:
+        with _pool(count) as pool:
+            _scan(native, pool, count, 64, 0.0 if quick else _WARM_SECONDS)
             for size in QUICK_SIZES if quick else SIZES:
                 limits.append(_copy(native, pool, count, size, seconds))
                 limits.append(_read(native, pool, count, size, seconds))
-            limits += [_scan(native, pool, count, bits, seconds) for bits in SCAN_BITS]
+            for size in () if quick else SCANNED_SIZES:
+                limits.append(_read(native, pool, count, size, seconds))
+            limits += [_scan(native, pool, count, bits, seconds) for bits in BITS]
     return limits
+
+
+def _pool(threads: int) -> ThreadPoolExecutor:
+    """Threads on cores of their own, where there are enough."""
+    cores = sorted(os.sched_getaffinity(0))
+    free, lock = iter(cores), threading.Lock()
+
+    def bind() -> None:
+        with lock:
+            os.sched_setaffinity(0, {next(free)})
+
+    return ThreadPoolExecutor(threads, initializer=bind if threads <= len(cores) else None)
 
 
 def _best(pool: ThreadPoolExecutor, calls: list[Repeated], seconds: float) -> float:
@@ -103,15 +125,20 @@ def _copy(native: ctypes.CDLL, pool: ThreadPoolExecutor, threads: int, size: int
 
 def _read(native: ctypes.CDLL, pool: ThreadPoolExecutor, threads: int, size: int, seconds: float) -> Limit:
     count = size // threads // 512 * 64
-    calls = [_repeated(native.read_words, _words(count), sizes=(count,)) for _ in range(threads)]
-    return _limit("read", threads, 8 * count * threads / _best(pool, calls, seconds), bytes=size)
+    parts = [_words(count) for _ in range(threads)]
+    times = []
+    for ahead in _PREFETCHED_WORDS:
+        calls = [_repeated(native.read_words, part, sizes=(count, ahead)) for part in parts]
+        times.append(_best(pool, calls, seconds))
+    return _limit("read", threads, 8 * count * threads / min(times), bytes=size)
 
 
 def _scan(native: ctypes.CDLL, pool: ThreadPoolExecutor, threads: int, bits: int, seconds: float) -> Limit:
-    words = bits // 64
-    codes = _CACHE_BYTES // (8 * words)
+    codes = _CACHE_BYTES * 8 // bits
+    function, sizes = (native.scan_32, (codes,)) if bits == 32 else (native.scan, (bits // 64, codes))
     calls = [
-        _repeated(native.scan, _words(4 * words), _words(codes * words), sizes=(words, codes)) for _ in range(threads)
+        _repeated(function, _words(4 * max(1, bits // 64)), _words(_CACHE_BYTES // 8), sizes=sizes)
+        for _ in range(threads)
     ]
     return _limit("scan", threads, 4 * codes * threads / _best(pool, calls, seconds), bits=bits)
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
-PACKAGES = ("torch", "numpy", "faiss-cpu", "pytest-benchmark", "triton")
+PACKAGES = ("torch", "numpy", "faiss-cpu", "usearch", "pytest-benchmark", "triton")
 
 
 def slug(text: str) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -31,6 +31,11 @@ def never(case: Case, device: str) -> bool:
     return False
 
 
+def nothing() -> str | None:
+    """The default of `Library.lacks`."""
+    return None
+
+
 @dataclass(frozen=True)
 class Case:
     """One set of sizes.
@@ -39,7 +44,7 @@ class Case:
         values: what distinguishes the case, as shown in tables.
         bytes: the fewest bytes a call has to move: every input read once, every output written once.
         work: how many units (see `Benchmark.unit`) a call gets through.
-        limit: the measured limit that binds: `copy` or `read` bandwidth, the in-cache `scan`, or none.
+        limit: the measured limit that binds: `copy` or `read` bandwidth, the in-cache popcount `scan`, or none.
         quick: part of `--quick`.
         headline: part of the README's table.
         devices: where it is measured.
@@ -66,23 +71,27 @@ class Library:
     Attributes:
         prepare: (values, device) -> the call to time; everything outside the call is not timed.
         needs: `module` or `module:attribute` without which it is left out.
+        lacks: what else it would need of this machine, None when all is there.
         fits: whether a case is within its memory and patience.
-        slow: whether a case takes so long that it is measured in the first round alone.
+        slow: whether a case takes so long that it is measured in the first round alone, without warming up.
         warm_up: calls before the first that counts.
-        quick: part of `--quick`; compiling is not.
+        quick: part of `--quick`; compiling is not, and what needs an environment of its own is not.
         devices: where it runs.
+        environment: variables that its process needs from the start.
     """
 
     prepare: Callable[[Values, str], Call]
     needs: str = ""
+    lacks: Callable[[], str | None] = nothing
     fits: Callable[[Case, str], bool] = always
     slow: Callable[[Case, str], bool] = never
     warm_up: int = 1
     quick: bool = True
     devices: Sequence[str] = DEVICES
+    environment: Mapping[str, str] = field(default_factory=dict)
 
     def missing(self) -> str | None:
-        """What of `needs` is not there, None when all is."""
+        """What it needs and is not there, None when all is."""
         module, _, attribute = self.needs.partition(":")
         try:
             found = not module or not attribute or hasattr(importlib.import_module(module), attribute)
@@ -90,7 +99,7 @@ class Library:
                 importlib.import_module(module)
         except ImportError as error:
             return str(error)
-        return None if found else f"{module} has no {attribute}"
+        return self.lacks() if found else f"{module} has no {attribute}"
 
 
 @dataclass(frozen=True)
@@ -102,7 +111,8 @@ class Benchmark:
         unit: what `Case.work` counts.
         cases: in the order of the tables.
         libraries: by name; `fasthash` is the one that the others are compared with.
-        check: one number from a call's output, equal for all libraries within `tolerance` (relative).
+        check: one number from a call's output, equal for all libraries within `tolerance` (relative); nan where an
+            output is another one by intention.
         tolerance: 0 for integers.
     """
 
@@ -116,7 +126,9 @@ class Benchmark:
     def selected(self, library: str, device: str, quick: bool) -> list[Case]:
         """The cases of one library on one device."""
         chosen = self.libraries.get(library)
-        if chosen is None or device not in chosen.devices or (quick and not chosen.quick):
+        if chosen is None or device not in chosen.devices:
+            return []
+        if quick and (chosen.environment or not chosen.quick):
             return []
         fitting = [case for case in self.cases if device in case.devices and chosen.fits(case, device)]
         return [case for case in fitting if case.quick or not quick]

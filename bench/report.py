@@ -11,40 +11,45 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from statistics import median
 from typing import Any
 
-from bench import results
+from bench import results, tables
 from bench.machine import ROOT
-from bench.plan import shown
 
 README = ROOT / "README.md"
 PAGE = results.FOLDER / "README.md"
 BEGIN, END = "<!-- bench:begin -->", "<!-- bench:end -->"
-NOTHING = "–"
 
-Row = dict[str, Any]
 Result = dict[str, Any]
 
-_LIBRARIES = {
-    "reference": "reference",
-    "compiled": "torch.compile",
-    "torch": "torch",
-    "numpy": "NumPy",
-    "faiss": "Faiss",
-    "faiss_hc": "Faiss hc",
-    "faiss_mc": "Faiss mc",
-}
 _LEGEND = (
-    "The time is fasthash's median for one call. Under each other library stands how many times as long it takes: "
-    "×2 is twice fasthash's time, below ×1 it is the faster one. – was not measured: not there, or beyond memory or "
-    "patience. `reference` is the op's definition in plain PyTorch, `torch.compile` that definition compiled, `torch` "
-    "the usual way to do it with torch's own functions. `limit` is the share of what the machine can do at best, "
-    "measured in the same run: copy or read bandwidth for as many bytes, or the rate of Hamming comparisons out of the "
-    "first cache (scan). On a GPU calls are timed by events with a cold cache, and `in a row` is the time per call of "
-    "calls that follow one another."
+    "The time is fasthash's median for one call. Under each other library stands how many times as long it takes: ×2 "
+    "is twice fasthash's time; below ×1, in bold, it is the faster one. – was not measured: not there, or beyond "
+    "memory or patience. `reference` is the op's definition in plain PyTorch, `torch.compile` that definition "
+    "compiled, `torch` the usual way to do it with torch's own functions (with bfloat16 products, or int8 ones where "
+    "they are faster), `Faiss` the better of its two flat searches hc and mc. Databases are laid out once by "
+    "`prepare_database`, outside the call; `on rows` is fasthash without it, `at AVX2` fasthash held to AVX2 (then "
+    "Faiss, held to AVX2, is compared with that), `scan alone` hamming_topk with k = 1 in place of the op. `limit` "
+    "is the share of what the machine can do at best, measured in the same run: copy or read bandwidth for as many "
+    "bytes, or Hamming comparisons out of the first cache with an exclusive or, a popcount and a minimum for each "
+    "word (popcount scan limit: a search that works otherwise can exceed it). (1.0 cores): with several threads, no "
+    "more than so many cores were busy. On a GPU calls are timed by events with a cold cache, and `in a row` is the "
+    "time per call of calls that follow one another."
+)
+_SHORT = (
+    "How many times as long Faiss takes, the better of its two flat searches; with 1 thread / 2 threads. For a "
+    "single query also the share of the read bandwidth over as many bytes.\n\n"
+)
+_FIELDS = (
+    "In the files each row has the number of its run, and each run its date, commit, versions, settings and limits: "
+    "an op that was measured again alone stands under a run of its own. `median` is the median of the rounds' "
+    "medians in seconds, `medians` are those, `iqr` the median of their spreads, `cpu` the CPU time of a call over "
+    "all its threads, `cores` how many cores it kept busy, `calls` how many calls were timed, `agrees` whether the "
+    "output is that of fasthash (null: nothing to compare). OpenMP threads are bound to cores of their own and kept "
+    "at work for a second before the first call with several threads is timed. A library that needs long for a case "
+    "is timed once."
 )
 
 
@@ -82,12 +87,11 @@ def with_section(text: str, table: str) -> str:
 
 
 def section(all_results: Sequence[Result]) -> str:
-    """The README's part: the headline cases of every machine."""
-    measured = [result for result in all_results if result["rows"] and not result["settings"]["quick"]]
+    """The README's part: searches in short, and the headline cases of every machine."""
+    measured = [result for result in all_results if result["rows"] and not results.is_quick(result)]
     if not measured:
         return "No benchmark results yet: `make bench` measures this machine and fills in this section.\n"
-    parts = [_heading(result, "###") + _tables(result, headline=True) for result in measured]
-    return f"{_LEGEND}\nAll cases: [bench/results](bench/results/README.md).\n\n" + "\n".join(parts)
+    return f"{_LEGEND}\nAll cases: [bench/results](bench/results/README.md).\n\n" + "\n".join(map(_short, measured))
 
 
 def page(all_results: Sequence[Result]) -> str:
@@ -95,141 +99,65 @@ def page(all_results: Sequence[Result]) -> str:
     title = "# Benchmark results\n\nMade by `python -m bench.report` from the files beside it; not edited by hand.\n\n"
     if not all_results:
         return title + "No results yet: `make bench` measures this machine.\n"
-    parts = [_heading(result, "##") + _facts(result) + _tables(result, headline=False) for result in all_results]
-    return title + _LEGEND + "\n\n" + "\n".join(parts)
+    return title + _LEGEND + "\n\n" + _FIELDS + "\n\n" + "\n".join(map(_long, all_results))
 
 
 def summary(result: Result) -> str:
     """All tables of one result, for the terminal."""
-    return _tables(result, headline=False)
+    return "\n".join(part for part in (tables.op_tables(result, headline=False), tables.beside_table(result)) if part)
+
+
+def _short(result: Result) -> str:
+    found, count = tables.losses(result)
+    lost = f"A peer is the faster one in {len(found)} of {count} comparisons, all listed on that page.\n"
+    search = tables.search_tables(result)
+    parts = [_heading(result, "###") + lost, _SHORT + search if search else "", tables.op_tables(result, headline=True)]
+    return "\n".join(part for part in parts if part)
+
+
+def _long(result: Result) -> str:
+    search, beside = tables.search_tables(result), tables.beside_table(result)
+    parts = [_heading(result, "##") + _facts(result), _SHORT + search if search else ""]
+    parts += [tables.op_tables(result, headline=False), beside, _losses(result)]
+    return "\n".join(part for part in parts if part)
+
+
+def _losses(result: Result) -> str:
+    found, count = tables.losses(result)
+    lines = "".join(f"- {line}\n" for line in found)
+    return f"A peer is the faster one in {len(found)} of {count} comparisons{':' if found else '.'}\n\n{lines}"
 
 
 def _heading(result: Result, level: str) -> str:
+    """The machine, and which commit measured which ops."""
     machine = result["machine"]
     name = machine["gpu"] or f"{machine['cpu']}, {machine['variant']}"
-    commit = (result["commit"]["id"] or "unknown")[:10] + (" with changes" if result["commit"]["changed"] else "")
-    versions = ", ".join(f"{package} {version}" for package, version in result["versions"].items())
-    quick = " **Quick run: the figures mean nothing.**" if result["settings"]["quick"] else ""
-    return f"{level} {name}\n\n{result['date'][:10]}, commit {commit}, {versions}.{quick}\n\n"
+    told = [_run(result, run) for run in result["runs"]]
+    quick = " **Quick run: the figures mean nothing.**" if results.is_quick(result) else ""
+    lines = told[0] + quick if len(told) == 1 else "\n".join(f"- {line}" for line in told) + quick
+    return f"{level} {name}\n\n{lines}\n\n"
+
+
+def _run(result: Result, run: Result) -> str:
+    commit = (run["commit"]["id"] or "unknown")[:10] + (" with changes" if run["commit"]["changed"] else "")
+    versions = ", ".join(f"{package} {version}" for package, version in run["versions"].items())
+    ops = ", ".join(results.ops_of(result, run["number"])) + ": " if len(result["runs"]) > 1 else ""
+    return f"{ops}{run['date'][:10]}, commit {commit}, {versions}."
 
 
 def _facts(result: Result) -> str:
-    """Limits, what is missing, and the stages of a run on a GPU."""
-    parts = [_limit_table(result["limits"])]
+    """Limits of each run, what is missing, and the stages of a run on a GPU."""
+    parts = []
+    for run in result["runs"]:
+        limits = tables.limit_table([limit for limit in result["limits"] if limit["run"] == run["number"]])
+        of = ", ".join(results.ops_of(result, run["number"]))
+        parts.append(f"Limits measured with {of}:\n\n{limits}" if limits and len(result["runs"]) > 1 else limits)
     if "stages" in result:
         rows = [[s["name"], s["outcome"], f"{s['seconds']:.0f} s"] for s in result["stages"]]
-        parts.append(_table(["stage", "outcome", "time"], rows))
+        parts.append(tables.table(["stage", "outcome", "time"], rows))
     if result["missing"]:
         parts.append("".join(f"- not measured: {m['op']}, {m['library']}: {m['reason']}\n" for m in result["missing"]))
-    return "".join(part + "\n" for part in parts if part)
-
-
-def _limit_table(limits: Sequence[Row]) -> str:
-    def line(limit: Row) -> list[str]:
-        size = f"{limit['bits']} bits" if limit["name"] == "scan" else _bytes(limit["bytes"])
-        unit = "G comparisons/s" if limit["name"] == "scan" else "GB/s"
-        return [limit["name"], size, _threads(limit["threads"]), f"{limit['per_second'] / 1e9:.1f} {unit}"]
-
-    return _table(["limit", "size", "threads", "measured"], map(line, limits)) if limits else ""
-
-
-def _bytes(count: int) -> str:
-    power = min(3, (count.bit_length() - 1) // 10)
-    return f"{count >> 10 * power} {('B', 'KiB', 'MiB', 'GiB')[power]}"
-
-
-def _threads(count: int) -> str:
-    return "GPU" if count == 0 else str(count)
-
-
-def _tables(result: Result, headline: bool) -> str:
-    """One table per op, with the libraries that were measured for it."""
-    rows = [row for row in result["rows"] if row["headline"] or not headline]
-    ops = dict.fromkeys(row["op"] for row in rows)
-    return "\n".join(_op_table(op, [row for row in rows if row["op"] == op]) for op in ops)
-
-
-def _op_table(op: str, rows: Sequence[Row]) -> str:
-    present = {row["library"] for row in rows}
-    peers = [name for name in _LIBRARIES if name in present]
-    peers += sorted(present - {"fasthash", *_LIBRARIES})
-    head = [op, "threads", "fasthash", *(_LIBRARIES.get(name, name) for name in peers), "rate", "limit"]
-    wall = any("wall" in row for row in rows)
-    return _table(head + ["in a row"] * wall, [_line(group, peers, wall) for group in _grouped(rows)])
-
-
-def _grouped(rows: Sequence[Row]) -> list[dict[str, Row]]:
-    """Rows of the same work, by library."""
-    groups: dict[Any, dict[str, Row]] = {}
-    for row in rows:
-        groups.setdefault(results.key(row), {})[row["library"]] = row
-    return list(groups.values())
-
-
-def _line(group: dict[str, Row], peers: Sequence[str], wall: bool) -> list[str]:
-    any_row = next(iter(group.values()))
-    case = ", ".join(f"{name} {shown(value)}" for name, value in any_row["case"].items())
-    ours = group.get("fasthash")
-    cells = [case, _threads(any_row["threads"]), _time(ours["median"]) if ours else NOTHING]
-    cells += [_ratio(ours, group.get(peer)) for peer in peers]
-    cells += [_rate(ours), _share(ours)]
-    if wall:
-        cells.append(_time(ours["wall"]) if ours else NOTHING)
-    return cells
-
-
-def _ratio(ours: Row | None, peer: Row | None) -> str:
-    """How many times our time the peer takes, or its time where there is nothing to compare with."""
-    if peer is None:
-        return NOTHING
-    if ours is None:
-        return _time(peer["median"])
-    mark = "" if peer["agrees"] else " (other result)"
-    return f"×{_digits(ratio(ours, peer))}{mark}"
-
-
-def ratio(ours: Row, peer: Row) -> float:
-    """Median over the rounds of the peer's time by ours; of the medians where their rounds differ in number."""
-    pairs = list(zip(peer["medians"], ours["medians"], strict=False))
-    if len(peer["medians"]) != len(ours["medians"]):
-        return float(peer["median"] / ours["median"])
-    return median(theirs / our for theirs, our in pairs)
-
-
-def _digits(value: float) -> str:
-    """Two significant digits below ten, whole numbers above."""
-    return f"{value:,.0f}" if value >= 10 else f"{value:.2g}" if value < 1 else f"{value:.1f}"
-
-
-def _time(seconds: float) -> str:
-    for unit, factor in (("s", 1.0), ("ms", 1e3), ("µs", 1e6)):
-        if seconds * factor >= 1 or unit == "µs":
-            return f"{seconds * factor:.3g} {unit}"
-    raise AssertionError
-
-
-def _rate(row: Row | None) -> str:
-    """Units of work per second, or bytes where bandwidth binds."""
-    if row is None:
-        return NOTHING
-    if row["limit"] in ("copy", "read"):
-        return f"{row['bytes'] / row['median'] / 1e9:.3g} GB/s"
-    return f"{row['work'] / row['median'] / 1e9:.3g} G {row['unit']}/s"
-
-
-def _share(row: Row | None) -> str:
-    if row is None or row["share"] is None:
-        return NOTHING
-    return f"{row['share']:.0%} of {row['limit']}"
-
-
-def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """A Markdown table with aligned columns."""
-    lines = [list(head), *map(list, rows)]
-    widths = [max(3, *(len(line[i]) for line in lines)) for i in range(len(head))]
-    lines.insert(1, ["-" * width for width in widths])
-    cells = ([cell.ljust(width) for cell, width in zip(line, widths, strict=True)] for line in lines)
-    return "".join(f"| {' | '.join(line)} |\n" for line in cells)
+    return "\n".join(part for part in parts if part)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -242,7 +170,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     if options.show:
         result = results.read(options.show)
-        print(_facts(result) + summary(result))
+        print(_facts(result) + "\n" + summary(result))
         return 0
     if options.check:
         pages = stale()

@@ -24,6 +24,10 @@ DTYPES = (torch.float32, torch.float64, torch.bfloat16, torch.float16)
 Outputs = list[Tensor]
 
 
+def _codes(rows: int, bits: int, device: str) -> Tensor:
+    return torch.randint(0, 256, (rows, bits // 8), dtype=torch.uint8).to(device)
+
+
 def tanh_quantize(device: str) -> Outputs:
     """Forward and backward, every dtype, penalty and amplifier."""
     outputs = []
@@ -47,14 +51,42 @@ def packing(device: str) -> Outputs:
 
 
 def search(device: str) -> Outputs:
-    """hamming_distance and hamming_topk, with few and all neighbours."""
+    """hamming_distance and hamming_topk in both layouts, with few and all neighbours; gathered ones last."""
     outputs = []
     for queries, rows, bits in itertools.product((1, 33), ROWS, (8, 64, 136, 1024)):
-        asked = torch.randint(0, 256, (queries, bits // 8), dtype=torch.uint8).to(device)
-        database = torch.randint(0, 256, (rows, bits // 8), dtype=torch.uint8).to(device)
-        outputs.append(ops.hamming_distance(asked, database))
-        for k in {1, min(10, rows), rows}:
-            outputs += ops.hamming_topk(asked, database, k)
+        asked, database = _codes(queries, bits, device), _codes(rows, bits, device)
+        for layout in (database, ops.prepare_database(database)):
+            outputs.append(ops.hamming_distance(asked, layout))
+            for k in {1, min(10, rows), rows}:
+                outputs += ops.hamming_topk(asked, layout, k)
+    asked, database = _codes(17, 64, device), _codes(8200, 64, device)
+    for layout in (database, database[:1].repeat(8200, 1)):  # the second one's lists overflow
+        outputs += ops.hamming_topk(asked, layout, 10)
+    return outputs
+
+
+def selection(device: str) -> Outputs:
+    """hamming_topk and hamming_range with ids and masks, also one that allows nothing."""
+    outputs = []
+    for rows, bits, density in itertools.product(ROWS, (8, 64, 136), (0.0, 0.3)):
+        asked, database = _codes(9, bits, device), ops.prepare_database(_codes(rows, bits, device))
+        ids = torch.randperm(rows).to(device) * 3
+        allow = ops.pack_codes(torch.rand(1, rows) - 1 + density)[0].to(device)
+        outputs += ops.hamming_topk(asked, database, rows, ids, allow)
+        for radius in (0, bits // 2, bits):
+            outputs += ops.hamming_range(asked, database, radius, ids, allow)
+    return outputs
+
+
+def histograms(device: str) -> Outputs:
+    """hamming_histogram without labels, with ids and with multi-hot bits."""
+    outputs = []
+    for queries, rows, bits in itertools.product((1, 9), ROWS, (8, 64, 1024)):
+        asked, database = _codes(queries, bits, device), _codes(rows, bits, device)
+        classes = torch.randint(0, 3, (queries,)).to(device), torch.randint(0, 3, (rows,)).to(device)
+        several = _codes(queries, 80, device), _codes(rows, 80, device)
+        for labels in ((), classes, several):
+            outputs += ops.hamming_histogram(asked, database, *labels)
     return outputs
 
 
@@ -84,7 +116,14 @@ def agree(got: Tensor, expected: Tensor) -> bool:
 def failures(device: str) -> list[str]:
     """Names of the functions whose outputs differ between `device` and the CPU."""
     found = []
-    functions: tuple[Callable[[str], Outputs], ...] = (tanh_quantize, packing, search, triplets)
+    functions: tuple[Callable[[str], Outputs], ...] = (
+        tanh_quantize,
+        packing,
+        search,
+        selection,
+        histograms,
+        triplets,
+    )
     for function in functions:
         sides = []
         for side in ("cpu", device):

@@ -49,13 +49,12 @@ def stages(folder: Path) -> list[Row]:
 def join(folder: Path, output: Path) -> Path:
     """Writes the result file from what is there: the environment, the parts of the ops, the stages."""
     environment = folder / "environment.json"
-    result = json.loads(environment.read_text()) if environment.exists() else _bare_environment()
+    told = json.loads(environment.read_text()) if environment.exists() else _bare_environment()
     parts = [json.loads(path.read_text()) for path in sorted(folder.glob("part-*.json"))]
     noted = stages(folder)
-    result["settings"]["seconds"] = round(sum(stage["seconds"] for stage in noted))
-    result["rows"] = [row for part in parts for row in part["rows"]]
-    result["missing"] = [row for part in parts for row in part["missing"]]
-    result["stages"] = noted
+    told["settings"]["seconds"] = round(sum(stage["seconds"] for stage in noted))
+    rows, missing = ([row for part in parts for row in part[name]] for name in ("rows", "missing"))
+    result = {**results.one_run(told, rows, missing), "stages": noted}
     path = output / f"{result['machine']['name']}.json"
     results.write(path, result)
     return path
@@ -65,7 +64,6 @@ def _bare_environment() -> Row:
     """What is known of the machine when fasthash could not be loaded."""
     name = _gpu_name()
     return {
-        "format": results.FORMAT,
         "machine": {"name": machine.slug(name), "cpu": machine.cpu_model(), "gpu": name},
         "date": machine.date(),
         "commit": machine.commit(),

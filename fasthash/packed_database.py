@@ -84,4 +84,5 @@ class PackedDatabase:
 
     def rows(self) -> Tensor:
         """(N, W) uint8 packed codes, contiguous, in the order they were given: a copy."""
-        return lanes_of(self.words, self.width).flatten(2).flatten(0, 1)[: self.count, : self.width].contiguous()
+        filled = lanes_of(self.words, self.width).flatten(2).flatten(0, 1)  # (codes, bytes) with what fills them up
+        return filled[: self.count, : self.width].clone(memory_format=torch.contiguous_format)

@@ -28,10 +28,10 @@ inline void check_scan_layout(const Argument& argument, const View& queries, con
   const Shape shape{ceil_div(count, tile_codes) * tile_codes * bytes / 64, words_of(width), 8};
   argument.expect(database.dtype == Dtype::int64, "a tensor of dtype int64 where it is packed",
                   dtype_name(database.dtype));
-  argument.expect(database.sizes == shape,
-                  "of shape " + text(shape) + " for " + std::to_string(count) + " packed codes of " +
-                      std::to_string(width) + (width == 1 ? " byte" : " bytes"),
-                  text(database.sizes));
+  argument.expect(
+      database.sizes == shape,
+      "of shape " + text(shape) + " for packed_codes " + std::to_string(count) + " of width " + std::to_string(width),
+      text(database.sizes));
   const auto rows = as_rows(database);
   const bool dense = rows && (rows->count <= 1 || rows->stride == 8);
   argument.expect(dense, "contiguous where it is packed", "strides " + text(database.strides));

@@ -8,6 +8,7 @@
 #include "bindings/numpy_door.h"
 #include "bindings/ops.h"
 #include "bindings/run.h"
+#include "bindings/torch_calls.h"
 #include "bindings/torch_door.h"
 
 namespace fasthash::bindings {
@@ -22,16 +23,25 @@ constexpr int64_t result_bytes = sizeof(int32_t) + sizeof(int64_t);
                     ". Take a smaller radius, or fewer queries at a time.");
 }
 
+// What is allocated for that many results, or the refusal in place of the allocator's own.
+template <class F>
+auto allocated(int64_t total, const Device& device, const F& allocate) {
+  try {
+    return allocate();
+  } catch (const std::exception&) {
+    refuse(total, "which " + text(device) + " could not allocate");
+  }
+}
+
 // Results (total,), of which nothing is allocated unless there is room for all.
 template <class Door, class Tensor = typename Door::Tensor>
 std::tuple<Tensor, Tensor> make_room(const Tensor& like, int64_t total) {
-  if (const int64_t available = available_memory(); !Door::view(like).device.cuda && total > available / result_bytes)
+  const Device device = Door::view(like).device;
+  if (const int64_t available = available_memory(); !device.cuda && total > available / result_bytes)
     refuse(total, "and " + gibibytes(double(available)) + " of memory are available");
-  try {
-    return {Door::empty(like, {total}, Dtype::int32), Door::empty(like, {total}, Dtype::int64)};
-  } catch (const std::exception&) {
-    refuse(total, "which " + text(Door::view(like).device) + " could not allocate");
-  }
+  return allocated(total, device, [&] {
+    return std::tuple(Door::empty(like, {total}, Dtype::int32), Door::empty(like, {total}, Dtype::int64));
+  });
 }
 
 template <class Tensor>
@@ -57,13 +67,6 @@ Result<Tensor> range_on_cpu(const HammingRange& args, const Tensor& like) {
 using torch::stable::Tensor;
 
 #if defined(FASTHASH_WITH_CUDA)
-template <class... Args>
-Tensor call_torch(const char* name, const Args&... args) {
-  std::array<StableIValue, sizeof...(Args)> stack{torch::stable::detail::from(args)...};
-  STABLE_TORCH_ERROR_CODE_CHECK(torch_call_dispatcher(name, "", stack.data(), TORCH_ABI_VERSION));
-  return torch::stable::detail::to<Tensor>(stack[0]);
-}
-
 // Waits for the device.
 int64_t last_of(Tensor offsets) {
   const Tensor last = torch::stable::narrow(offsets, 0, offsets.size(0) - 1, 1);
@@ -80,13 +83,12 @@ Result<Tensor> range_on_cuda(const HammingRange& args, const Tensor& like, const
   const Tensor offsets = call_torch("aten::cumsum", counts, int64_t(0), std::optional<ScalarType>());
   const int64_t total = last_of(offsets);
   const auto [distances, found] = make_room<TorchDoor>(like, total);
-  std::optional<Tensor> order;
-  if (ids) order = call_torch("aten::argsort", *ids, int64_t(0), false);
-  const Tensor room = TorchDoor::empty(like, {hamming_range_workspace(args, total)}, Dtype::int32);
-  const auto* order_data = order ? static_cast<const int64_t*>(data(*order)) : nullptr;
+  const RisingOrder order(ids);
+  const Tensor room = allocated(
+      total, device, [&] { return TorchDoor::empty(like, {hamming_range_workspace(args, total)}, Dtype::int32); });
   run_on_device(
       op, device,
-      FH_LAUNCH(hamming_range_write_cuda(args, order_data, static_cast<const int64_t*>(data(offsets)), total,
+      FH_LAUNCH(hamming_range_write_cuda(args, order.data(), static_cast<const int64_t*>(data(offsets)), total,
                                          static_cast<int32_t*>(data(room)), static_cast<int32_t*>(data(distances)),
                                          static_cast<int64_t*>(data(found)), stream)));
   return {offsets, distances, found};

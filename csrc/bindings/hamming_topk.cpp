@@ -9,6 +9,7 @@
 #include "bindings/numpy_door.h"
 #include "bindings/ops.h"
 #include "bindings/run.h"
+#include "bindings/torch_calls.h"
 #include "bindings/torch_door.h"
 #include "hamming_topk/hamming_topk_plan.h"
 
@@ -39,15 +40,19 @@ void topk_on_cpu(const HammingTopk& args) {
   }
 }
 
-template <class Door>
-void topk_on_cuda(const HammingTopk& args, const typename Door::Tensor& queries) {
+using torch::stable::Tensor;
+
+// NumPy arrays are never on a device.
+void topk_on_cuda(const HammingTopk&, const py::array&, const std::optional<py::array>&) {}
+void topk_on_cuda(const HammingTopk& args, const Tensor& queries, const std::optional<Tensor>& ids) {
   Argument{op, "database"}.expect(args.database.count <= hamming_topk_cuda_max_codes,
                                   "of at most 2^31 - 1 codes on CUDA", args.database.count);
   const HammingTopkPlan plan = hamming_topk_plan(args);
-  const auto workspace = Door::empty(queries, {plan.workspace()}, Dtype::int32);
-  const View memory = Door::view(workspace);
+  const Tensor workspace = TorchDoor::empty(queries, {plan.workspace()}, Dtype::int32);
+  const View memory = TorchDoor::view(workspace);
+  const RisingOrder order(ids);
   run_on_device(op, memory.device,
-                FH_LAUNCH(hamming_topk_cuda(args, plan, static_cast<int32_t*>(memory.data), stream)));
+                FH_LAUNCH(hamming_topk_cuda(args, order.data(), plan, static_cast<int32_t*>(memory.data), stream)));
 }
 
 template <class Door, class Tensor = typename Door::Tensor>
@@ -69,11 +74,9 @@ std::tuple<Tensor, Tensor> topk(const Tensor& queries, const Tensor& database, i
   if (!device.cuda)
     topk_on_cpu(args);
   else
-    topk_on_cuda<Door>(args, queries);
+    topk_on_cuda(args, queries, selection.id_tensor());
   return {distances, found};
 }
-
-using torch::stable::Tensor;
 
 std::tuple<Tensor, Tensor> torch_topk(const Tensor& queries, const Tensor& database, int64_t packed_codes, int64_t k,
                                       const std::optional<Tensor>& ids, const std::optional<Tensor>& allow) {

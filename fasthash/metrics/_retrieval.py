@@ -10,39 +10,34 @@ import torch
 from torch import Tensor
 
 from fasthash import _checks, ops
-from fasthash._labels import as_comparable, check_labels, shares_label
+from fasthash._labels import check_labels
+from fasthash.types import HammingHistogram, PackedDatabase
 
-MAX_PAIRS = 1 << 22  # distances, and counts by distance, held at once
+MAX_VALUES = 1 << 22  # counts by distance, or ranked items, held at once
 
 TIES = ("expected", "index")
 EMPTY = ("zero", "skip")
 
 
 class Retrieval(NamedTuple):
-    """Queries and database of one evaluation, checked; labels as `as_comparable` makes them."""
+    """Queries and database of one evaluation, checked; labels as operators take them."""
 
     query_codes: Tensor  # (Q, W) uint8
-    database_codes: Tensor  # (N, W) uint8
-    query_labels: Tensor  # (Q,) or (Q, C)
+    database_codes: Tensor | PackedDatabase  # (N, W) uint8
+    query_labels: Tensor  # (Q,) int64 or (Q, C) uint8 packed multi-hot
     database_labels: Tensor  # (N,) or (N, C)
 
 
-class Counts(NamedTuple):
-    """Database items by distance from each query of a chunk."""
-
-    total: Tensor  # (q, D) int64: items at distance 0, 1, ..., D - 1
-    relevant: Tensor  # (q, D) int64: those that share a label with the query
-
-
 def checked(
-    op: str, query_codes: Tensor, database_codes: Tensor, query_labels: Tensor, database_labels: Tensor
+    op: str,
+    query_codes: Tensor,
+    database_codes: Tensor | PackedDatabase,
+    query_labels: Tensor,
+    database_labels: Tensor,
 ) -> Retrieval:
     """Refuses codes and labels that do not fit each other, and empty ones."""
     _checks.require_packed(op, "query_codes", query_codes)
-    _checks.require_packed(op, "database_codes", database_codes)
-    shape = tuple(database_codes.shape)
-    same = query_codes.shape[1] == database_codes.shape[1]
-    _checks.require(same, op, "database_codes", f"of shape (rows, {query_codes.shape[1]}) like query_codes", shape)
+    _check_width(op, query_codes.shape[1], database_codes)
     check_labels(op, ("query_labels", "database_labels"), query_labels, database_labels)
     for side, codes, labels in (
         ("query", query_codes, query_labels),
@@ -50,9 +45,28 @@ def checked(
     ):
         _checks.require(len(codes) > 0, op, f"{side}_codes", "at least one code", "none")
         _checks.require(len(labels) == len(codes), op, f"{side}_labels", f"of length {len(codes)}", len(labels))
-        _checks.require_same_device(op, f"{side}_codes", codes, query_codes.device)
+        _checks.require(
+            codes.device == query_codes.device, op, f"{side}_codes", f"on {query_codes.device}", codes.device
+        )
         _checks.require_same_device(op, f"{side}_labels", labels, query_codes.device)
-    return Retrieval(query_codes, database_codes, as_comparable(query_labels), as_comparable(database_labels))
+    return Retrieval(query_codes, database_codes, _packed(op, query_labels), _packed(op, database_labels))
+
+
+def _check_width(op: str, width: int, database: Tensor | PackedDatabase) -> None:
+    if isinstance(database, PackedDatabase):
+        _checks.require(database.width == width, op, "database_codes", f"of width {width}", database.width)
+        return
+    _checks.require_packed(op, "database_codes", database)
+    shape = tuple(database.shape)
+    _checks.require(shape[1] == width, op, "database_codes", f"of shape (rows, {width}) like query_codes", shape)
+
+
+def _packed(op: str, labels: Tensor) -> Tensor:
+    """Ids as int64; multi-hot rows of any dtype, set where > 0, as packed bits."""
+    if labels.dim() == 2:
+        _checks.require(labels.shape[1] > 0, op, "query_labels", "of at least one class where 2-D", tuple(labels.shape))
+        return ops.pack_codes(labels > 0)
+    return labels.long()
 
 
 def check_k(op: str, k: int, database: int) -> None:
@@ -60,12 +74,25 @@ def check_k(op: str, k: int, database: int) -> None:
     _checks.require(1 <= k <= database, op, "k", f"in 1..{database} (the database)", k)
 
 
-def chunks(data: Retrieval) -> Iterator[tuple[Tensor, Tensor]]:
-    """Yields (q, N) int32 distances and (q, N) bool relevance for some queries after the other."""
-    rows = max(1, MAX_PAIRS // max(len(data.database_codes), _distances(data)))
-    parts = zip(torch.split(data.query_codes, rows), torch.split(data.query_labels, rows), strict=True)
-    for codes, labels in parts:
-        yield ops.hamming_distance(codes, data.database_codes), shares_label(labels, data.database_labels)
+def counted_chunks(data: Retrieval) -> Iterator[HammingHistogram]:
+    """Yields the counts by distance of some queries after the other; distances go from 0 to 8 W."""
+    for codes, labels in _chunks(data, _distances(data)):
+        yield ops.hamming_histogram(codes, data.database_codes, labels, data.database_labels)
+
+
+def ranked_chunks(data: Retrieval, k: int | None) -> Iterator[tuple[Tensor, Tensor]]:
+    """Yields (q, k) float64 relevance in the order (distance, index), and (q,) int64 relevant items in all."""
+    k = len(data.database_codes) if k is None else k
+    for codes, labels in _chunks(data, max(k * data.query_labels[:1].numel(), _distances(data))):
+        counts = ops.hamming_histogram(codes, data.database_codes, labels, data.database_labels)
+        ranked = ops.hamming_topk(codes, data.database_codes, k).ids
+        yield _related(labels, data.database_labels[ranked]).double(), counts.relevant.sum(1)
+
+
+def _chunks(data: Retrieval, values: int) -> Iterator[tuple[Tensor, Tensor]]:
+    """Codes and labels of as many queries as may hold `values` numbers each."""
+    rows = max(1, MAX_VALUES // values)
+    return zip(torch.split(data.query_codes, rows), torch.split(data.query_labels, rows), strict=True)
 
 
 def _distances(data: Retrieval) -> int:
@@ -73,26 +100,11 @@ def _distances(data: Retrieval) -> int:
     return 8 * data.query_codes.shape[1] + 1
 
 
-def count_by_distance(distances: Tensor, relevance: Tensor, size: int) -> Counts:
-    """Histograms of (q, N) distances below `size`, of all items and of the relevant ones."""
-    rows = len(distances)
-    offsets = torch.arange(rows, dtype=torch.int32, device=distances.device).unsqueeze(1) * size
-    keys = (distances + offsets).mul_(2).add_(relevance)
-    table = torch.bincount(keys.flatten(), minlength=rows * size * 2).view(rows, size, 2)
-    return Counts(table.sum(2), table[:, :, 1])
-
-
-def counted_chunks(data: Retrieval) -> Iterator[Counts]:
-    """Yields the histograms of some queries after the other; distances go from 0 to 8 W."""
-    for distances, relevance in chunks(data):
-        yield count_by_distance(distances, relevance, _distances(data))
-
-
-def ranked_chunks(data: Retrieval, k: int | None) -> Iterator[tuple[Tensor, Tensor]]:
-    """Yields (q, k) float64 relevance in the order (distance, index), and (q,) int64 relevant items in all."""
-    for distances, relevance in chunks(data):
-        order = distances.sort(dim=1, stable=True).indices[:, :k]
-        yield relevance.gather(1, order).double(), relevance.sum(1)
+def _related(labels: Tensor, ranked: Tensor) -> Tensor:
+    """(q, k) bool from labels (q,) and (q, k), or (q, C) and (q, k, C) packed multi-hot."""
+    if labels.dim() == 1:
+        return labels.unsqueeze(1) == ranked
+    return (labels.unsqueeze(1) & ranked).any(2)
 
 
 def summarize(op: str, values: Tensor, has_relevant: Tensor, empty: str, per_query: bool) -> float | Tensor:

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from fasthash import _checks
 from fasthash.metrics import _retrieval
-from fasthash.metrics._retrieval import Counts
+from fasthash.types import HammingHistogram, PackedDatabase
 
 NORMALIZERS = ("relevant", "hits", "min")
 
@@ -20,7 +20,7 @@ _OP = "mean_average_precision"
 @overload
 def mean_average_precision(
     query_codes: Tensor,
-    database_codes: Tensor,
+    database_codes: Tensor | PackedDatabase,
     query_labels: Tensor,
     database_labels: Tensor,
     *,
@@ -35,7 +35,7 @@ def mean_average_precision(
 @overload
 def mean_average_precision(
     query_codes: Tensor,
-    database_codes: Tensor,
+    database_codes: Tensor | PackedDatabase,
     query_labels: Tensor,
     database_labels: Tensor,
     *,
@@ -49,7 +49,7 @@ def mean_average_precision(
 
 def mean_average_precision(
     query_codes: Tensor,
-    database_codes: Tensor,
+    database_codes: Tensor | PackedDatabase,
     query_labels: Tensor,
     database_labels: Tensor,
     *,
@@ -69,7 +69,8 @@ def mean_average_precision(
 
         n+/n * sum for t = N+1 .. N+n of [N+ + 1 + (t - N - 1) * (n+ - 1)/(n - 1)] / t
 
-    which needs only counts by distance: O(N) per query and no sorting.
+    which needs only counts by distance (`fasthash.hamming_histogram`): O(N) per query, no sorting, and no matrix of
+    all distances. `ties="index"` ranks the items (`fasthash.hamming_topk`).
 
     What Z is differs between libraries once k cuts the list; without k all three agree. The default is the textbook's
     (and trec_eval's) `relevant`, the only one by which finding more never lowers the score. Tables in hashing papers
@@ -77,7 +78,7 @@ def mean_average_precision(
 
     Args:
         query_codes: (Q, W) uint8 packed codes.
-        database_codes: (N, W) uint8 packed codes.
+        database_codes: (N, W) uint8 packed codes, or what `fasthash.ops.prepare_database` makes of them.
         query_labels: (Q,) integer class ids, or (Q, C) multi-hot rows of any dtype (set where > 0).
         database_labels: (N,) or (N, C), of the same kind; an item is relevant if it shares a label with the query.
         k: look at the first k ranks only; None means all.
@@ -132,7 +133,7 @@ def _of_ranking(ranked: Tensor, relevant: Tensor, normalizer: str) -> Tensor:
     return total / _normalizer(normalizer, relevant, ranked.shape[1])
 
 
-def _expected(counts: Counts, k: int | None, normalizer: str) -> Tensor:
+def _expected(counts: HammingHistogram, k: int | None, normalizer: str) -> Tensor:
     """(q,) expected average precision from counts by distance (q, D)."""
     if k is not None and normalizer == "hits":
         return _expected_over_hits(counts, k)
@@ -155,7 +156,7 @@ def _tie_sum(before: Tensor, hits_before: Tensor, total: Tensor, relevant: Tenso
     return relevant / total.clamp(min=1) * (constant * harmonic + growth * taken)
 
 
-def _expected_over_hits(counts: Counts, k: int) -> Tensor:
+def _expected_over_hits(counts: HammingHistogram, k: int) -> Tensor:
     """(q,) expectation of the ratio whose divisor, the hits among the first k, is itself random.
 
     Only the tie that rank k cuts is random: h of its first m items are relevant with hypergeometric probability, and

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from fasthash import _checks
 from fasthash.metrics import _retrieval
-from fasthash.metrics._retrieval import Counts
+from fasthash.types import HammingHistogram, PackedDatabase
 
 
 class PrecisionRecallCurve(NamedTuple):
@@ -28,7 +28,7 @@ class PrecisionRecallCurve(NamedTuple):
 @overload
 def precision_at_k(
     query_codes: Tensor,
-    database_codes: Tensor,
+    database_codes: Tensor | PackedDatabase,
     query_labels: Tensor,
     database_labels: Tensor,
     k: int,
@@ -42,7 +42,7 @@ def precision_at_k(
 @overload
 def precision_at_k(
     query_codes: Tensor,
-    database_codes: Tensor,
+    database_codes: Tensor | PackedDatabase,
     query_labels: Tensor,
     database_labels: Tensor,
     k: int,
@@ -55,7 +55,7 @@ def precision_at_k(
 
 def precision_at_k(
     query_codes: Tensor,
-    database_codes: Tensor,
+    database_codes: Tensor | PackedDatabase,
     query_labels: Tensor,
     database_labels: Tensor,
     k: int,
@@ -68,7 +68,7 @@ def precision_at_k(
 
     Args:
         query_codes: (Q, W) uint8 packed codes.
-        database_codes: (N, W) uint8 packed codes.
+        database_codes: (N, W) uint8 packed codes, or what `fasthash.ops.prepare_database` makes of them.
         query_labels: (Q,) integer class ids or (Q, C) multi-hot rows (set where > 0).
         database_labels: (N,) or (N, C), of the same kind; an item is relevant if it shares a label with the query.
         k: how many, `1 <= k <= N`.
@@ -107,7 +107,7 @@ def precision_at_k(
 @overload
 def precision_within_radius(
     query_codes: Tensor,
-    database_codes: Tensor,
+    database_codes: Tensor | PackedDatabase,
     query_labels: Tensor,
     database_labels: Tensor,
     radius: int = ...,
@@ -120,7 +120,7 @@ def precision_within_radius(
 @overload
 def precision_within_radius(
     query_codes: Tensor,
-    database_codes: Tensor,
+    database_codes: Tensor | PackedDatabase,
     query_labels: Tensor,
     database_labels: Tensor,
     radius: int = ...,
@@ -132,7 +132,7 @@ def precision_within_radius(
 
 def precision_within_radius(
     query_codes: Tensor,
-    database_codes: Tensor,
+    database_codes: Tensor | PackedDatabase,
     query_labels: Tensor,
     database_labels: Tensor,
     radius: int = 2,
@@ -144,7 +144,7 @@ def precision_within_radius(
 
     Args:
         query_codes: (Q, W) uint8 packed codes.
-        database_codes: (N, W) uint8 packed codes.
+        database_codes: (N, W) uint8 packed codes, or what `fasthash.ops.prepare_database` makes of them.
         query_labels: (Q,) integer class ids or (Q, C) multi-hot rows (set where > 0).
         database_labels: (N,) or (N, C), of the same kind; an item is relevant if it shares a label with the query.
         radius: largest distance in bits that is inside, >= 0.
@@ -176,7 +176,7 @@ def precision_within_radius(
 
 def precision_recall_curve(
     query_codes: Tensor,
-    database_codes: Tensor,
+    database_codes: Tensor | PackedDatabase,
     query_labels: Tensor,
     database_labels: Tensor,
     *,
@@ -188,7 +188,7 @@ def precision_recall_curve(
 
     Args:
         query_codes: (Q, W) uint8 packed codes.
-        database_codes: (N, W) uint8 packed codes.
+        database_codes: (N, W) uint8 packed codes, or what `fasthash.ops.prepare_database` makes of them.
         query_labels: (Q,) integer class ids or (Q, C) multi-hot rows (set where > 0).
         database_labels: (N,) or (N, C), of the same kind; an item is relevant if it shares a label with the query.
         bits: code length K, the last radius; None means 8 W.
@@ -213,7 +213,7 @@ def precision_recall_curve(
     _checks.require((bits + 7) // 8 == width, op, "bits", f"in {8 * width - 7}..{8 * width} for {width} bytes", bits)
     sums, queries = torch.zeros(5, bits + 1, dtype=torch.float64, device=query_codes.device), 0
     for counts in _retrieval.counted_chunks(data):
-        kept = counts if empty == "zero" else Counts(*(part[counts.relevant.sum(1) > 0] for part in counts))
+        kept = counts if empty == "zero" else HammingHistogram(*(part[counts.relevant.sum(1) > 0] for part in counts))
         queries += len(kept.total)
         sums += _curve_sums(kept, bits)
     _checks.require(queries > 0, op, "database_labels", "relevant to some query where empty='skip'", "none that is")
@@ -228,14 +228,14 @@ def _share(part: Tensor, whole: Tensor) -> Tensor:
     return part.double() / whole.clamp(min=1)
 
 
-def _expected_hits(counts: Counts, k: int) -> Tensor:
+def _expected_hits(counts: HammingHistogram, k: int) -> Tensor:
     """(q,) expected relevant items among the first k: the tie that rank k cuts gives its share."""
     total, relevant = counts
     taken = (k - (total.cumsum(1) - total)).clamp(min=0).minimum(total)
     return (taken * _share(relevant, total)).sum(1)
 
 
-def _curve_sums(counts: Counts, bits: int) -> Tensor:
+def _curve_sums(counts: HammingHistogram, bits: int) -> Tensor:
     """(5, K + 1) sums over the queries of precision, recall, hits, retrieved and relevant items within each radius."""
     retrieved, hits = (part.cumsum(1)[:, : bits + 1] for part in counts)
     relevant = counts.relevant.sum(1, keepdim=True).expand_as(hits)

@@ -43,7 +43,7 @@ def test_stages_run_and_leave_one_result_file_though_one_fails(tmp_path):
         "bench-pack_codes": "passed",
     }
     assert result["machine"]["name"].startswith("self-test-")
-    assert result["settings"]["quick"]
+    assert results.is_quick(result)
     assert {limit["name"] for limit in result["limits"]} == {"copy", "read"}
     assert {row["op"] for row in result["rows"]} == {"pack_codes", "unpack_codes"}
     assert all(row["agrees"] and row["wall"] > 0 for row in result["rows"])
@@ -64,9 +64,9 @@ def test_join_takes_what_is_there(tmp_path):
     results.write(tmp_path / "part-a.json", {"rows": [{"op": "a"}], "missing": []})
     results.write(tmp_path / "part-b.json", {"rows": [], "missing": [{"op": "b", "library": "torch", "reason": "-"}]})
     result = results.read(stages.join(tmp_path, tmp_path))
-    assert result["rows"] == [{"op": "a"}]
+    assert result["rows"] == [{"run": 1, "op": "a"}]
     assert [m["op"] for m in result["missing"]] == ["b"]
-    assert result["settings"]["seconds"] == 240
+    assert result["runs"][0]["settings"]["seconds"] == 240
 
 
 def test_tail_is_short_and_plain(tmp_path):

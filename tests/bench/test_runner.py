@@ -9,6 +9,7 @@ import sys
 
 import pytest
 
+import fasthash
 from bench import results, runner
 from bench.plan import Benchmark, Case, Library, chosen_files, files, shown
 from tests.native import ROOT
@@ -32,6 +33,58 @@ def test_every_library_gets_a_process_and_absent_ones_are_named():
     found, missing = runner.jobs({"a": [benchmark(x=library(), y=library(needs="no_such_module"))]}, quick=False)
     assert found == [runner.Job(("a",), "x")]
     assert missing == [{"op": "some_op", "library": "y", "reason": "No module named 'no_such_module'"}]
+
+
+def test_a_library_slow_in_all_its_cases_takes_part_once():
+    slow = library(slow=lambda case, device: True)
+    found, _ = runner.jobs({"a": [benchmark(x=library(), y=slow, z=slow), benchmark(z=library())]}, quick=False)
+    assert [job.library for job in found if job.once] == ["y"]
+    order = [(number, job.library) for number, job in runner.schedule(found, 2)]
+    assert order == [(0, "x"), (0, "y"), (0, "z"), (1, "z"), (1, "x")]
+
+
+def test_what_needs_an_environment_has_a_process_of_its_own():
+    plan = benchmark(x=library(), y=library(environment={"A": "1"}))
+    found, _ = runner.jobs({"a": [plan]}, quick=False)
+    assert [dict(job.environment) for job in found] == [{}, {"A": "1"}]
+    assert plan.selected("y", "cpu", quick=True) == []
+
+
+def test_what_the_machine_lacks_is_named():
+    _, missing = runner.jobs({"a": [benchmark(x=library(lacks=lambda: "no such unit"))]}, quick=False)
+    assert missing == [{"op": "some_op", "library": "x", "reason": "no such unit"}]
+
+
+@pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="one core")
+def test_openmp_threads_are_bound_where_there_are_cores(monkeypatch):
+    assert runner._bound(2)["OMP_PROC_BIND"] == "true"
+    assert runner._bound(10_000) == {}
+
+
+_SEARCH_ONCE = """
+import sys
+from bench.plan import files
+values = {"bits": 64, "N": 100, "Q": 2, "k": 3, "data": "random"}
+call = files()["hamming_topk"][0].libraries[sys.argv[1]].prepare(values, "cpu")
+print("found", tuple(call().shape))
+"""
+
+
+def search_once(name, environment):
+    command = [sys.executable, "-c", _SEARCH_ONCE, name]
+    run = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
+    return run.stdout + run.stderr
+
+
+@pytest.mark.parametrize("name", ["fasthash_avx2", "faiss_hc_avx2"])
+def test_avx2_takes_effect_or_is_refused(name):
+    chosen = files()["hamming_topk"][0].libraries[name]
+    if reason := chosen.missing():
+        pytest.skip(reason)
+    plain = {name: value for name, value in os.environ.items() if name not in chosen.environment}
+    assert "found (2, 3)" in search_once(name, plain | chosen.environment)
+    if fasthash.build_info()["machines"]["available"][-1] != "avx2":
+        assert "was to use AVX2" in search_once(name, plain)
 
 
 def test_a_missing_attribute_is_named():
@@ -77,11 +130,13 @@ def test_quick_run_measures_every_op(tmp_path):
     assert run.returncode == 0, run.stdout + run.stderr
     (path,) = tmp_path.iterdir()
     result = results.read(path)
-    assert result["settings"]["quick"]
+    assert results.is_quick(result)
     assert [m["op"] for m in result["missing"] if m["library"] == "native"] == ["limits"]
     ours = {row["op"] for row in result["rows"] if row["library"] == "fasthash"}
     assert ours == {plan.name for plans in files().values() for plan in plans}
-    assert [row for row in result["rows"] if not row["agrees"]] == []
+    assert [row for row in result["rows"] if row["agrees"] is False] == []
+    assert {row["library"] for row in result["rows"] if row["agrees"] is None} == {"topk_1"}
+    assert all(row["cpu"] > 0 and row["cores"] > 0 for row in result["rows"])
 
 
 def test_limits_of_the_machine_are_measured(tmp_path):

@@ -2,8 +2,9 @@
 #include "fuzz_hamming.h"
 
 #include "hamming_distance/hamming_distance.h"
-#include "hamming_histogram/hamming_histogram.h"
-#include "hamming_range/hamming_range.h"
+#include "hamming_histogram_case.h"
+#include "hamming_range_case.h"
+#include "hamming_scan/allow.h"
 #include "hamming_scan/layout.h"
 #include "hamming_topk/candidates.h"
 #include "hamming_topk/hamming_topk.h"
@@ -28,12 +29,8 @@ FUZZ(hamming_distance) {
 TopkResult topk_of(const Search& search, int64_t k, const HammingTopkShares& shares) {
   const int64_t queries = search.queries.codes().count;
   TopkResult result(queries, k);
-  const HammingTopk args{search.queries.rows(),
-                         search.database.database(),
-                         k,
-                         search.filter.ids_or_null(),
-                         search.filter.allow_or_null(),
-                         result.distances.data(),
+  const HammingTopk args{search.queries.rows(),  search.database.database(), k,
+                         search.selection.ids(), search.selection.allow(),   result.distances.data(),
                          result.ids.data()};
   for (int64_t first = 0; first < queries; first += shares.queries_at_once) {
     const int64_t count = std::min(shares.queries_at_once, queries - first);
@@ -55,7 +52,7 @@ FUZZ(hamming_topk) {
   const int64_t k = search.misleading + choices.between(1, search.misleading ? search.misleading : limit);
   const int64_t at_once = choices.coin() ? queries : choices.between(1, queries);
   const HammingTopkShares shares{at_once, choices.between(1, 4), choices.between(1, 4)};
-  const TopkResult expected = naive_topk(search.queries.codes(), search.database.codes(), k, search.filter);
+  const TopkResult expected = naive_topk(search.queries.codes(), search.database.codes(), k, search.selection);
   on_every_machine([&] {
     const TopkResult result = topk_of(search, k, shares);
     CHECK_EQ(result.distances, expected.distances);
@@ -67,112 +64,43 @@ FUZZ(hamming_topk) {
 // candidates are as long as they may become.
 TEST(hamming_topk_where_a_sample_holds_all_that_may_be_found) {
   const Codes queries(33, 4, 0, 0, 0), database(40000, 4, 0, 0, 0);
-  Filter filter{{}, std::vector<uint8_t>(5000)};
+  Selection selection{{}, std::vector<uint8_t>(5000)};
   for (int64_t n : fuzz::sampled_positions(database.count, nullptr, 8192))
-    filter.allow[size_t(n / 8)] |= uint8_t(0x80 >> n % 8);
-  const Search search{Placed(queries, 0, false), Placed(database, 0, true), filter, false, 0};
+    selection.mask[size_t(n / 8)] |= uint8_t(0x80 >> n % 8);
+  const Search search{Placed(queries, 0, false), Placed(database, 0, true), selection, false, 0};
   for (int64_t k : {100, 3000}) {
-    const TopkResult expected = naive_topk(queries, database, k, filter);
+    const TopkResult expected = naive_topk(queries, database, k, selection);
     on_every_machine([&] { expect_same(topk_of(search, k, {33, 1, 1}), expected); });
   }
-}
-
-struct RangeResult {
-  std::vector<int64_t> offsets;    // (Q + 1)
-  std::vector<int32_t> distances;  // (offsets[Q])
-  std::vector<int64_t> ids;
-};
-
-RangeResult naive_range(const Search& search, int64_t radius) {
-  RangeResult result{{0}, {}, {}};
-  for (int64_t q = 0; q < search.queries.codes().count; ++q) {
-    for (const auto& [distance, id] :
-         naive_ranking(search.queries.codes(), q, search.database.codes(), search.filter)) {
-      if (distance > radius) break;
-      result.distances.push_back(distance);
-      result.ids.push_back(id);
-    }
-    result.offsets.push_back(int64_t(result.ids.size()));
-  }
-  return result;
-}
-
-RangeResult range_of(const Search& search, int64_t radius) {
-  const auto queries = size_t(search.queries.codes().count);
-  const HammingRange args{search.queries.rows(), search.database.database(), radius, search.filter.ids_or_null(),
-                          search.filter.allow_or_null()};
-  std::vector<int64_t> counts(queries, -1);
-  RangeResult result{std::vector<int64_t>(queries + 1), {}, {}};
-  for (int64_t block = hamming_range_blocks(args); block-- > 0;) hamming_range_count_cpu(args, block, counts.data());
-  for (size_t q = 0; q < queries; ++q) result.offsets[q + 1] = result.offsets[q] + counts[q];
-  result.distances.resize(size_t(result.offsets.back()), -1);
-  result.ids.resize(result.distances.size(), -2);
-  for (int64_t block = hamming_range_blocks(args); block-- > 0;)
-    hamming_range_write_cpu(args, block, result.offsets.data(), result.distances.data(), result.ids.data());
-  return result;
 }
 
 FUZZ(hamming_range) {
   const Search search = fuzz::search_of(choices);
   const int64_t width = search.queries.codes().width;
   const int64_t radius = choices.coin() ? choices.between(0, 8 * width + 3) : choices.between(0, 3 * width);
-  const RangeResult expected = naive_range(search, radius);
+  const RangeResult expected = naive_range(search.queries.codes(), search.database.codes(), radius, search.selection);
   on_every_machine([&] {
-    const RangeResult result = range_of(search, radius);
+    const RangeResult result =
+        range_on_cpu(search.queries.rows(), search.database.database(), radius, search.selection);
     CHECK_EQ(result.offsets, expected.offsets);
     CHECK_EQ(result.distances, expected.distances);
     if (!search.repeated_ids) CHECK_EQ(result.ids, expected.ids);
   });
 }
 
-// Labels of one side: none, a few class ids, or multi-hot bits.
-struct SideLabels {
-  int64_t kind;
-  std::vector<int64_t> ids;
-  Codes bits;
-
-  SideLabels(fuzz::Choices& choices, int64_t label_kind, int64_t label_bytes, int64_t count)
-      : kind(label_kind), bits(fuzz::codes_of(choices, count, label_bytes)) {
-    for (int64_t i = 0; i < count; ++i) ids.push_back(int64_t(bits.bytes[size_t(i * bits.stride)] % 5) - 2);
-  }
-  Labels labels() const {
-    if (kind == 0) return {nullptr, {nullptr, 0, 0, 0}};
-    return kind == 1 ? Labels{ids.data(), {nullptr, 0, 0, 0}} : Labels{nullptr, bits.rows()};
-  }
-};
-
-bool shares_a_label(const SideLabels& queries, int64_t q, const SideLabels& database, int64_t n) {
-  if (queries.kind == 1) return queries.ids[size_t(q)] == database.ids[size_t(n)];
-  bool common = false;
-  for (int64_t i = 0; i < queries.bits.width; ++i)
-    common |= (queries.bits.bytes[size_t(q * queries.bits.stride + i)] &
-               database.bits.bytes[size_t(n * database.bits.stride + i)]) != 0;
-  return common;
+LabelCase labels_of(fuzz::Choices& choices, bool ids, int64_t count) {
+  return ids ? random_ids(count, choices.byte()) : random_bits(count, choices.byte(), choices.between(0, 5));
 }
 
 FUZZ(hamming_histogram) {
   const Search search = fuzz::search_of(choices);
   const Codes &queries = search.queries.codes(), &database = search.database.codes();
-  const int64_t kind = choices.between(0, 2), label_bytes = choices.between(1, 3), bins = 8 * queries.width + 1;
-  const SideLabels query_labels(choices, kind, label_bytes, queries.count);
-  const SideLabels database_labels(choices, kind, label_bytes, database.count);
-  std::vector<int64_t> expected_total(size_t(queries.count * bins)),
-      expected_relevant(kind ? expected_total.size() : 0);
-  for (int64_t q = 0; q < queries.count; ++q) {
-    for (int64_t n = 0; n < database.count; ++n) {
-      const auto bin = size_t(q * bins + naive_distance(queries, q, database, n));
-      ++expected_total[bin];
-      if (kind) expected_relevant[bin] += shares_a_label(query_labels, q, database_labels, n);
-    }
-  }
+  const bool ids = choices.coin(), labelled = choices.coin();
+  const LabelCase first = labels_of(choices, ids, queries.count), second = labels_of(choices, ids, database.count);
+  const LabelCase *of_queries = labelled ? &first : nullptr, *of_database = labelled ? &second : nullptr;
+  const HistogramResult expected = naive_histogram(queries, database, of_queries, of_database);
   on_every_machine([&] {
-    std::vector<int64_t> total(expected_total.size()), relevant(expected_relevant.size());
-    const HammingHistogram args{search.queries.rows(), search.database.database(),
-                                query_labels.labels(), database_labels.labels(),
-                                total.data(),          kind ? relevant.data() : nullptr};
-    for (int64_t block = hamming_histogram_blocks(args); block-- > 0;) hamming_histogram_cpu(args, block);
-    CHECK_EQ(total, expected_total);
-    CHECK_EQ(relevant, expected_relevant);
+    expect_same(histogram_on_cpu(search.queries.rows(), search.database.database(), of_queries, of_database), expected);
   });
 }
 
@@ -180,8 +108,8 @@ FUZZ(hamming_histogram) {
 FUZZ(pruner) {
   const int64_t k = choices.between(1, 40), count = choices.between(1, 500), bits = 8 * choices.between(1, 32);
   const fuzz::Ids kinds[] = {fuzz::Ids::positions, fuzz::Ids::distinct};
-  const Filter filter{fuzz::ids_of(choices, count, choices.one_of(kinds)), {}};
-  const CandidateRules rules{k, bits, filter.ids_or_null()};
+  const Selection selection{fuzz::ids_of(choices, count, choices.one_of(kinds)), {}};
+  const CandidateRules rules{k, bits, selection.ids()};
   const int64_t spread = choices.between(1, std::min<int64_t>(bits + 1, 256)), pause = choices.between(1, 100);
   std::vector<uint8_t> distances(static_cast<size_t>(count));
   choices.fill(distances);
@@ -195,7 +123,7 @@ FUZZ(pruner) {
     if (n % pause == 0) pruner.prune(list);
   }
   pruner.prune(list);
-  const auto id = [&](uint64_t candidate) { return filter.id(position_of(candidate)); };
+  const auto id = [&](uint64_t candidate) { return selection.id(position_of(candidate)); };
   std::sort(expected.begin(), expected.end(), [&](uint64_t a, uint64_t b) {
     return std::pair(distance_of(a), id(a)) < std::pair(distance_of(b), id(b));
   });
@@ -211,10 +139,9 @@ FUZZ(layout_block) {
   const int64_t width = choices.between(1, 40), tiles = choices.between(1, 6);
   const Codes codes = fuzz::codes_of(choices, choices.between(1, 900), width);
   const Placed placed(codes, choices.between(0, 63), choices.coin());
-  const bool wide = choices.coin();
-  const int64_t bytes = wide ? 8 : word_bytes(width), lanes = 64 / bytes, words = words_of(width);
+  const int64_t bytes = word_bytes(width), words = words_of(width);
   on_every_machine([&] {
-    LayoutBlock block(tiles * tile_codes, width, wide);
+    LayoutBlock block(tiles * tile_codes, width);
     for (int64_t first = 0; first < codes.count; first += block.codes()) {
       const int64_t count = std::min(block.codes(), codes.count - first);
       const uint8_t* layout = block.load(placed.database(), first, count);
@@ -223,8 +150,7 @@ FUZZ(layout_block) {
       for (int64_t i = 0; i < count * words; ++i) {
         const int64_t n = i / words, w = i % words;
         const uint64_t word = word_of(codes, first + n, w);
-        wrong +=
-            std::memcmp(&read[size_t((n / lanes * words + w) * 64 + n % lanes * bytes)], &word, size_t(bytes)) != 0;
+        wrong += std::memcmp(&read[size_t(packed_place(width, n, w))], &word, size_t(bytes)) != 0;
       }
       CHECK_EQ(wrong, 0);
     }
@@ -234,17 +160,17 @@ FUZZ(layout_block) {
 // Words of a mask that ends with its codes.
 FUZZ(allowed_words) {
   const int64_t first = 8 * choices.between(0, 30), count = choices.between(1, 400);
-  Filter filter;
-  filter.allow.resize(size_t(ceil_div(first + count, 8)));
-  choices.fill(filter.allow);
+  Selection selection;
+  selection.mask.resize(size_t(ceil_div(first + count, 8)));
+  choices.fill(selection.mask);
   std::vector<uint64_t> words(size_t(ceil_div(count, 64)));
-  allowed_words(filter.allow.data(), first, count, words.data());
+  allowed_words(selection.mask.data(), first, count, words.data());
   int64_t wrong = 0, allowed = 0;
   for (int64_t i = 0; i < 64 * int64_t(words.size()); ++i)
-    wrong += (words[size_t(i / 64)] >> (i % 64) & 1) != (i < count && filter.allowed(first + i));
-  for (int64_t n = 0; n < first + count; ++n) allowed += filter.allowed(n);
+    wrong += (words[size_t(i / 64)] >> (i % 64) & 1) != (i < count && selection.allows(first + i));
+  for (int64_t n = 0; n < first + count; ++n) allowed += selection.allows(n);
   CHECK_EQ(wrong, 0);
-  CHECK_EQ(count_allowed(filter.allow.data(), first + count), allowed);
+  CHECK_EQ(count_allowed(selection.mask.data(), first + count), allowed);
 }
 
 }  // namespace

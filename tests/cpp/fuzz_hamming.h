@@ -47,7 +47,8 @@ inline Sizes sizes_of(Choices& choices) {
     const int64_t codes = choices.coin() ? choices.between(33000, 45000) : choices.between(8192, 20000);
     return {choices.coin() ? choices.between(32, 48) : choices.between(4, 8), codes, choices.between(1, 35)};
   }
-  if (kind >= 52) return {choices.between(32, 130), choices.between(1, 2500), choices.between(1, 35)};
+  if (kind >= 52)
+    return {choices.between(32, choices.coin() ? 60 : 150), choices.between(1, 2500), choices.between(1, 35)};
   return {choices.between(1, 5), choices.between(1, choices.coin() ? 20 : 700), width_of(choices)};
 }
 
@@ -83,29 +84,29 @@ inline std::vector<int64_t> sampled_positions(int64_t codes, const uint8_t* allo
 }
 
 // Codes equal to a query where a sample finds them: it promises more near codes than there are. Returns their number.
-inline int64_t mislead(Choices& choices, const Codes& queries, Codes& database, const Filter& filter) {
+inline int64_t mislead(Choices& choices, const Codes& queries, Codes& database, const Selection& selection) {
   const int64_t samples[] = {512, 8192}, query = choices.between(0, queries.count - 1);
-  const auto sampled = sampled_positions(database.count, filter.allow_or_null(), choices.one_of(samples));
+  const auto sampled = sampled_positions(database.count, selection.allow(), choices.one_of(samples));
   const int64_t near = std::min(choices.between(60, 150), int64_t(sampled.size()));
   for (int64_t i = 0; i < near; ++i) copy_row(queries, query, database, sampled[size_t(i)]);
   return near;
 }
 
-inline std::vector<uint8_t> allow_of(Choices& choices, int64_t codes) {
-  std::vector<uint8_t> allow(size_t(ceil_div(codes, 8)));
+inline std::vector<uint8_t> mask_of(Choices& choices, int64_t codes) {
+  std::vector<uint8_t> mask(size_t(ceil_div(codes, 8)));
   if (codes < 8192 || choices.coin()) {
-    choices.fill(allow);
-    return allow;
+    choices.fill(mask);
+    return mask;
   }
-  for (int64_t n : sampled_positions(codes, nullptr, 8192)) allow[size_t(n / 8)] |= uint8_t(0x80 >> n % 8);
-  return allow;
+  for (int64_t n : sampled_positions(codes, nullptr, 8192)) mask[size_t(n / 8)] |= uint8_t(0x80 >> n % 8);
+  return mask;
 }
 
 enum class Ids { positions, distinct, repeated };
 
 struct Search {
   Placed queries, database;
-  Filter filter;
+  Selection selection;
   bool repeated_ids;   // which of them come is unspecified
   int64_t misleading;  // codes of `mislead`
 };
@@ -125,14 +126,14 @@ inline std::vector<int64_t> ids_of(Choices& choices, int64_t codes, Ids kind) {
 inline Search search_of(Choices& choices) {
   const Sizes sizes = sizes_of(choices);
   const Ids kinds[] = {Ids::positions, Ids::positions, Ids::distinct, Ids::repeated}, kind = choices.one_of(kinds);
-  Filter filter{ids_of(choices, sizes.codes, kind), {}};
-  if (choices.coin()) filter.allow = allow_of(choices, sizes.codes);
+  Selection selection{ids_of(choices, sizes.codes, kind), {}};
+  if (choices.coin()) selection.mask = mask_of(choices, sizes.codes);
   const Codes queries = codes_of(choices, sizes.queries, sizes.width);
   Codes database = codes_of(choices, sizes.codes, sizes.width);
-  const int64_t misleading = sizes.codes >= 8192 && choices.coin() ? mislead(choices, queries, database, filter) : 0;
+  const int64_t misleading = sizes.codes >= 8192 && choices.coin() ? mislead(choices, queries, database, selection) : 0;
   if (sizes.codes < 8192 && choices.coin()) order_by_falling_distance(queries, database);
   const int64_t offset = choices.between(0, 63);
-  return {Placed(queries, offset, false), Placed(database, choices.between(0, 63), choices.coin()), filter,
+  return {Placed(queries, offset, false), Placed(database, choices.between(0, 63), choices.coin()), selection,
           kind == Ids::repeated, misleading};
 }
 

@@ -2,8 +2,8 @@
 #include "hamming_slices/hamming_slices.h"
 
 #include "hamming_case.h"
+#include "hamming_scan/allow.h"
 #include "hamming_scan/layout.h"
-#include "hamming_topk/topk_sample.h"
 
 namespace fasthash {
 namespace {
@@ -19,7 +19,7 @@ struct SliceCase {
         queries(query_count, width, 1),
         database(block.codes() + block.codes() / 2 - 7, width, 2),
         packed(database),
-        layout(block.codes(), width, false),
+        layout(block.codes(), width),
         words(size_t(query_count * shape.words)) {
     std::copy_n(database.bytes.begin() + (first() + 3) * width, width, queries.bytes.begin() + near_query * width);
     load_words(queries.rows(), 0, query_count, words.data());
@@ -214,12 +214,42 @@ TEST(hits_are_taken_by_rising_position) {
   });
 }
 
+// Counts by distance are added to what is there: codes of `present`, and those of them that are relevant.
+void expect_counts(const SliceCase& c, int64_t query, const uint64_t* relevant) {
+  const int64_t bins = 8 * c.queries.width + 1;
+  std::vector<uint64_t> present(size_t(c.block.codes() / 64));
+  allowed_words(nullptr, 0, c.count(), present.data());
+  std::vector<int64_t> total(size_t(bins), 5), counts(size_t(bins), 7), expected_total = total, expected = counts;
+  for (int64_t n = 0; n < c.count(); ++n) {
+    ++expected_total[size_t(c.distance(query, n))];
+    if (relevant) expected[size_t(c.distance(query, n))] += relevant[n / 64] >> (n % 64) & 1;
+  }
+  const QueryPrograms programs = c.programs();
+  c.kernels.histogram(c.sliced,
+                      {programs.range(query, 1).records, present.data(), relevant, bins, total.data(), counts.data()});
+  CHECK_EQ(total, expected_total);
+  CHECK_EQ(counts, expected);
+}
+
+TEST(slices_count_codes_by_distance) {
+  for_each_case([](const SliceCase& c) {
+    const Codes bits(1, c.block.codes() / 8, 3);  // those behind the last code are random, too
+    std::vector<uint64_t> relevant(size_t(c.block.codes() / 64));
+    std::memcpy(relevant.data(), bits.bytes.data(), bits.bytes.size());
+    expect_counts(c, 0, nullptr);
+    expect_counts(c, near_query, relevant.data());
+  });
+}
+
 TEST(codes_of_up_to_four_words_are_sliceable) {
-  CHECK(sliceable(1) && sliceable(max_sliced_words) && !sliceable(max_sliced_words + 1));
+  CHECK_EQ(queries_for_slices(8 * max_sliced_words + 1), -1);
+  CHECK(!scanned_in_slices(int64_t(1) << 40, 8 * max_sliced_words + 1));
   for (int64_t width = 1; width <= 8 * max_sliced_words; ++width) {
     const SliceShape shape(width);
     CHECK((int64_t(1) << shape.levels) > 8 * width);
     CHECK(shape.levels < query_biases);
+    const int64_t needed = queries_for_slices(width);
+    CHECK(needed > 0 && scanned_in_slices(needed, width) && !scanned_in_slices(needed - 1, width));
   }
 }
 

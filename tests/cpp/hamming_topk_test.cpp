@@ -5,16 +5,16 @@
 
 #include "hamming_case.h"
 #include "hamming_topk/candidates.h"
-#include "hamming_topk/hamming_topk_plan.h"
 #include "hamming_topk/topk_sample.h"
 
 namespace fasthash {
 namespace {
 
-TopkResult topk_on_cpu(const Codes& queries, const Codes& database, int64_t k, const HammingTopkShares& shares) {
+TopkResult topk_on_cpu(const Codes& queries, const Database& database, int64_t k, const HammingTopkShares& shares,
+                       const Selection& selection = {}) {
   TopkResult result(queries.count, k);
-  const HammingTopk args{queries.rows(),   as_database(database.rows()), k, nullptr, nullptr, result.distances.data(),
-                         result.ids.data()};
+  const HammingTopk args{queries.rows(),          database,         k, selection.ids(), selection.allow(),
+                         result.distances.data(), result.ids.data()};
   for (int64_t first = 0; first < queries.count; first += shares.queries_at_once) {
     const int64_t count = std::min(shares.queries_at_once, queries.count - first);
     HammingTopkSearch search(topk_queries(args, first, count), shares);
@@ -35,7 +35,7 @@ TEST(hamming_topk_does_not_depend_on_how_it_is_shared_out) {
         for (int64_t k : {1, 100, 9000}) {
           const TopkResult expected = naive_topk(queries, database, k);
           for (const HammingTopkShares& shares : {HammingTopkShares{7, 1, 1}, {7, 3, 1}, {3, 1, 2}, {2, 5, 3}})
-            expect_same(topk_on_cpu(queries, database, k, shares), expected);
+            expect_same(topk_on_cpu(queries, as_database(database.rows()), k, shares), expected);
         }
       }
     }
@@ -64,8 +64,30 @@ TEST(hamming_topk_by_slices) {
       const TopkResult expected = naive_topk(queries, database, 300);
       on_every_machine([&] {
         for (const HammingTopkShares& shares : {HammingTopkShares{37, 1, 1}, {37, 1, 3}})
-          expect_same(topk_on_cpu(queries, database, 300, shares), expected);
+          expect_same(topk_on_cpu(queries, as_database(database.rows()), 300, shares), expected);
       });
+    }
+  }
+}
+
+TEST(hamming_topk_takes_ids_masks_and_the_scan_layout) {
+  for (int64_t width : {3, 8, 12}) {
+    const int64_t count = 9001;
+    const Codes queries(40, width, 1, 0, 0x11), database(count, width, 2, 0, 0x11);
+    const PackedCodes packed(database);
+    const std::vector<int64_t> ids = Selection::shuffled(count, 3);
+    for (const Selection& selection : {Selection{ids, {}}, Selection{{}, Selection::random_mask(count, 4, 1)},
+                                       Selection{ids, Selection::random_mask(count, 4, 7)},
+                                       Selection{ids, std::vector<uint8_t>(size_t(ceil_div(count, 8)))}, Selection{}}) {
+      for (int64_t k : {1, 300}) {
+        const TopkResult expected = naive_topk(queries, database, k, selection);
+        on_every_machine([&] {
+          for (const HammingTopkShares& shares : {HammingTopkShares{40, 1, 1}, {3, 1, 2}}) {
+            expect_same(topk_on_cpu(queries, packed.database(), k, shares, selection), expected);
+            expect_same(topk_on_cpu(queries, as_database(database.rows()), k, shares, selection), expected);
+          }
+        });
+      }
     }
   }
 }
@@ -83,7 +105,7 @@ TEST(hamming_topk_scans_again_where_the_sample_is_not_like_the_database) {
     const int64_t n = int64_t(sample.lines[size_t(i)].words[0]);
     std::copy_n(queries.bytes.begin(), width, database.bytes.begin() + n * width);
   }
-  expect_same(topk_on_cpu(queries, database, k, {40, 1, 1}), naive_topk(queries, database, k));
+  expect_same(topk_on_cpu(queries, as_database(database.rows()), k, {40, 1, 1}), naive_topk(queries, database, k));
 }
 
 TEST(pruner_keeps_the_first_of_equal_distances) {
@@ -104,22 +126,6 @@ TEST(pruner_keeps_the_first_of_equal_distances) {
   CHECK_EQ(list.size, k);
   for (const uint64_t* c = list.data; c != list.end(); ++c)
     CHECK(distance_of(*c) == 3 && position_of(*c) < int64_t(position) - 40);
-}
-
-TEST(hamming_topk_plan_bounds_the_workspace) {
-  for (int64_t queries : {1, 100, 100000}) {
-    for (int64_t codes : {int64_t(1), int64_t(1000), int64_t(1) << 30}) {
-      for (int64_t width : {1, 8, 128, 100000}) {
-        const HammingTopkPlan plan = hamming_topk_plan(
-            {{nullptr, queries, width, width}, {nullptr, codes, width, width}, 1, nullptr, nullptr, nullptr, nullptr});
-        CHECK(plan.segments * plan.segment_codes >= codes);
-        CHECK((plan.segments - 1) * plan.segment_codes < codes);
-        CHECK_EQ(plan.segment_codes % 32, 0);
-        CHECK(plan.queries_at_once >= 1 && plan.queries_at_once <= queries);
-        CHECK(plan.workspace() <= std::max<int64_t>(1 << 24, codes + 2 * plan.bins + 1024));
-      }
-    }
-  }
 }
 
 }  // namespace

@@ -73,12 +73,12 @@ TEST(a_kernel_runs_its_next_lower_variant) {
 TEST(vector_kernels_have_a_variant_for_every_width) {
   std::vector<Machine> widths = machines_compiled();
   widths.erase(std::remove(widths.begin(), widths.end(), Machine::avx512_vpopcnt), widths.end());
-  for (const char* kernel : {"tanh_quantize", "tanh_quantize_backward", "order_aware_triplet", "pack_codes",
-                             "unpack_codes", "hamming_slices"}) {
+  for (const char* kernel :
+       {"tanh_quantize", "tanh_quantize_backward", "order_aware_triplet", "pack_codes", "unpack_codes"}) {
     check::context = kernel;
     CHECK(variants_of(kernel) == widths);
   }
-  for (const char* kernel : {"hamming_scan_below", "hamming_scan_all"}) {
+  for (const char* kernel : {"hamming_scan_below", "hamming_scan_below_many", "hamming_scan_all", "hamming_slices"}) {
     check::context = kernel;
     CHECK(variants_of(kernel) == machines_compiled());
   }

@@ -4,31 +4,28 @@
 #include <set>
 
 #include "hamming_case.h"
+#include "hamming_scan/allow.h"
 
 namespace fasthash {
 namespace {
 
-std::vector<uint8_t> mask_of(int64_t codes, unsigned seed, uint8_t thinned = 0xff) {
-  return Codes(1, ceil_div(codes, 8), seed, 0, thinned).bytes;
-}
-
 TEST(count_allowed_counts_the_codes_before_the_spare_bits) {
   CHECK_EQ(count_allowed(nullptr, 77), 77);
   for (int64_t count = 1; count <= 200; ++count) {
-    const Filter filter{{}, mask_of(count, unsigned(count))};
+    const Selection selection{{}, Selection::random_mask(count, unsigned(count), 4)};
     int64_t expected = 0;
-    for (int64_t n = 0; n < count; ++n) expected += filter.allowed(n);
-    CHECK_EQ(count_allowed(filter.allow.data(), count), expected);
+    for (int64_t n = 0; n < count; ++n) expected += selection.allows(n);
+    CHECK_EQ(count_allowed(selection.allow(), count), expected);
   }
 }
 
 // Words of a mask that ends with the codes, so that nothing behind it is read under a sanitizer.
-void expect_words(const Filter& filter, int64_t first, int64_t count) {
+void expect_words(const Selection& selection, int64_t first, int64_t count) {
   std::vector<uint64_t> words(size_t(ceil_div(count, 64)), 0xab);
-  allowed_words(filter.allow_or_null(), first, count, words.data());
+  allowed_words(selection.allow(), first, count, words.data());
   int64_t wrong = 0;
   for (int64_t i = 0; i < 64 * int64_t(words.size()); ++i)
-    wrong += (words[size_t(i / 64)] >> (i % 64) & 1) != (i < count && filter.allowed(first + i));
+    wrong += (words[size_t(i / 64)] >> (i % 64) & 1) != (i < count && selection.allows(first + i));
   CHECK_EQ(wrong, 0);
 }
 
@@ -36,18 +33,19 @@ TEST(allowed_words_hold_a_bit_for_each_code_and_zeros_behind_them) {
   for (int64_t count = 1; count <= 200; ++count) {
     for (int64_t first : {0, 8, 64, 200}) {
       expect_words({}, first, count);
-      expect_words({{}, mask_of(first + count, unsigned(count))}, first, count);
+      expect_words({{}, Selection::random_mask(first + count, unsigned(count), 4)}, first, count);
     }
   }
 }
 
 // The positions of the codes of a sample, read from a database whose codes are their own positions.
-std::vector<int64_t> sampled_positions(int64_t codes, int64_t width, bool packed, const Filter& filter, int64_t count) {
+std::vector<int64_t> sampled_positions(int64_t codes, int64_t width, bool packed, const Selection& selection,
+                                       int64_t count) {
   Codes places(codes, width, 0);
   for (int64_t n = 0; n < codes; ++n)
     std::memcpy(&places.bytes[size_t(n * width)], &n, size_t(std::min<int64_t>(8, width)));
   const PackedCodes same(places);
-  const uint8_t* allow = filter.allow_or_null();
+  const uint8_t* allow = selection.allow();
   const CodeSample sample =
       sample_codes(packed ? same.database() : as_database(places.rows()), allow, count_allowed(allow, codes), count);
   CHECK_NEAR(sample.rate, double(sample.count) / double(count_allowed(allow, codes)), 1e-12);
@@ -69,13 +67,14 @@ TEST(samples_hold_codes_of_the_database_that_may_be_found) {
   const int64_t codes = 9003, count = 512;
   for (int64_t width : {3, 4, 5, 8, 12, 16, 40}) {
     for (bool packed : {false, true}) {
-      for (const Filter& filter : {Filter{}, {{}, mask_of(codes, 1)}, {{}, mask_of(codes, 1, 0x10)}}) {
-        const std::vector<int64_t> positions = sampled_positions(codes, width, packed, filter, count);
+      for (const Selection& selection :
+           {Selection{}, {{}, Selection::random_mask(codes, 1, 4)}, {{}, Selection::random_mask(codes, 1, 1)}}) {
+        const std::vector<int64_t> positions = sampled_positions(codes, width, packed, selection, count);
         const int64_t sampled = int64_t(positions.size());
         CHECK_EQ(int64_t(std::set<int64_t>(positions.begin(), positions.end()).size()), sampled);
-        for (int64_t n : positions) CHECK(n >= 0 && n < codes && filter.allowed(n));
-        const double share = double(count_allowed(filter.allow_or_null(), codes)) / double(codes);
-        CHECK_NEAR(double(sampled), double(count) * share, filter.allow.empty() ? 0 : 0.25 * double(count) * share);
+        for (int64_t n : positions) CHECK(n >= 0 && n < codes && selection.allows(n));
+        const double share = double(count_allowed(selection.allow(), codes)) / double(codes);
+        CHECK_NEAR(double(sampled), double(count) * share, selection.mask.empty() ? 0 : 0.25 * double(count) * share);
       }
     }
   }

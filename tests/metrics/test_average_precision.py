@@ -7,13 +7,16 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import average_precision_score
+from torch.utils._python_dispatch import TorchDispatchMode
 
-from fasthash import reference
+from fasthash import ops, reference
 from fasthash.metrics import _retrieval, mean_average_precision
 
 from . import naive
-from .cases import as_lists, retrieval
+from .cases import as_lists, multi_hot, retrieval
 
+CODES = torch.zeros(6, 1, dtype=torch.uint8)
+PACKED = ops.prepare_database(CODES)
 NORMALIZERS = ["relevant", "hits", "min"]
 
 
@@ -92,7 +95,7 @@ def test_equal_codes_score_the_same_in_every_order_of_the_database():
 def test_chunks_do_not_matter(ties, k, monkeypatch):
     case = retrieval(20, 50, 6)
     expected = mean_average_precision(*case, ties=ties, k=k, normalizer="hits", per_query=True)
-    monkeypatch.setattr(_retrieval, "MAX_PAIRS", 170)
+    monkeypatch.setattr(_retrieval, "MAX_VALUES", 170)
     found = mean_average_precision(*case, ties=ties, k=k, normalizer="hits", per_query=True)
     torch.testing.assert_close(found, expected, rtol=1e-12, atol=0)
 
@@ -104,6 +107,48 @@ def test_multi_hot_labels_are_relevant_where_they_share_one():
     rows = torch.tensor([[1, 1, 0]]), torch.tensor([[0, 1, 1], [0, 0, 1], [1, 0, 0]])
     codes = torch.tensor([[0]], dtype=torch.uint8), torch.tensor([[0], [1], [3]], dtype=torch.uint8)
     assert mean_average_precision(*codes, *rows) == pytest.approx((1 + 2 / 3) / 2)
+
+
+@given(classes=st.sampled_from([1, 8, 11, 40]), seed=st.integers(0, 99))
+@settings(max_examples=25, deadline=None)
+def test_multi_hot_labels_of_many_classes(classes, seed):
+    case = multi_hot(classes=classes, seed=seed)
+    found = mean_average_precision(*case, ties="index", per_query=True)
+    expected = [
+        naive.average_precision(naive.rank(d, r, range(30)), sum(r), None, "relevant") for d, r in as_lists(*case)
+    ]
+    assert found.tolist() == pytest.approx(expected, rel=1e-9, abs=1e-12)
+
+
+@pytest.mark.parametrize("ties", ["expected", "index"])
+@pytest.mark.parametrize("labels", [retrieval, multi_hot])
+@pytest.mark.parametrize("k", [None, 5])
+def test_a_prepared_database_scores_the_same(ties, labels, k):
+    queries, database, *relevance = labels(5, 30, 6)
+    scores = [
+        mean_average_precision(queries, form, *relevance, ties=ties, k=k, per_query=True)
+        for form in (database, ops.prepare_database(database))
+    ]
+    assert torch.equal(*scores)
+
+
+@pytest.mark.parametrize("normalizer", ["relevant", "hits"])
+def test_memory_does_not_grow_with_the_pairs(normalizer, monkeypatch):
+    """No tensor that is made has as many elements as there are pairs."""
+    case = retrieval(300, 3000, 16)
+    largest = 0
+
+    class Watch(TorchDispatchMode):
+        def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+            nonlocal largest
+            made = func(*args, **(kwargs or {}))
+            for tensor in made if isinstance(made, (tuple, list)) else [made]:
+                largest = max(largest, tensor.numel() if isinstance(tensor, torch.Tensor) else 0)
+            return made
+
+    with Watch():
+        mean_average_precision(*case, k=100, normalizer=normalizer)
+    assert 300 * 17 <= largest <= 300 * 101
 
 
 def test_queries_without_relevant_items():
@@ -132,6 +177,15 @@ def test_queries_without_relevant_items():
         ({"query_labels": torch.zeros(3, dtype=torch.int64)}, "query_labels must be of length 4, got 3"),
         ({"database_labels": torch.zeros(5, dtype=torch.int64)}, "database_labels must be of length 6, got 5"),
         ({"database_labels": torch.zeros(6)}, "database_labels must be integer ids where 1-D, got float32"),
+        (
+            {"query_labels": torch.zeros(4, 0), "database_labels": torch.zeros(6, 0)},
+            "query_labels must be of at least one",
+        ),
+        (
+            {"query_codes": torch.zeros(4, 2, dtype=torch.uint8), "database_codes": PACKED},
+            "database_codes must be of width",
+        ),
+        ({"database_codes": ops.prepare_database(CODES[:0])}, "database_codes must be at least one code, got none"),
         ({"database_labels": torch.zeros(6, 2)}, r"database_labels must be like query_labels \(4,\), got \(6, 2\)"),
     ],
 )

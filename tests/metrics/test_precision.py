@@ -5,10 +5,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import precision_recall_curve as sklearn_curve
 
+from fasthash import ops
 from fasthash.metrics import _retrieval, precision_at_k, precision_recall_curve, precision_within_radius
 
 from . import naive
-from .cases import as_lists, retrieval
+from .cases import as_lists, multi_hot, retrieval
 
 
 def ball(distances, relevance, radius):
@@ -106,9 +107,33 @@ def test_chunks_do_not_matter(monkeypatch):
         lambda: precision_recall_curve(*case).precision,
     )
     expected = [metric() for metric in metrics]
-    monkeypatch.setattr(_retrieval, "MAX_PAIRS", 170)
+    monkeypatch.setattr(_retrieval, "MAX_VALUES", 170)
     for metric, value in zip(metrics, expected, strict=True):
         torch.testing.assert_close(metric(), value, rtol=1e-12, atol=1e-15)
+
+
+@pytest.mark.parametrize("labels", [retrieval, multi_hot])
+def test_a_prepared_database_scores_the_same(labels):
+    queries, database, *relevance = labels(5, 30, 6)
+    prepared = ops.prepare_database(database)
+    for metric in (
+        lambda form: precision_at_k(queries, form, *relevance, 4, per_query=True),
+        lambda form: precision_at_k(queries, form, *relevance, 4, ties="index", per_query=True),
+        lambda form: precision_within_radius(queries, form, *relevance, per_query=True),
+        lambda form: precision_recall_curve(queries, form, *relevance).precision,
+    ):
+        assert torch.equal(metric(database), metric(prepared))
+
+
+@given(k=st.integers(1, 30), seed=st.integers(0, 99))
+@settings(max_examples=25, deadline=None)
+def test_multi_hot_labels(k, seed):
+    case = multi_hot(seed=seed)
+    lists = as_lists(*case)
+    by_index = [sum(naive.rank(d, r, range(30))[:k]) / k for d, r in lists]
+    assert precision_at_k(*case, k, ties="index", per_query=True).tolist() == pytest.approx(by_index, abs=1e-12)
+    inside = [hits / max(1, inside) for hits, inside in (ball(d, r, 2) for d, r in lists)]
+    assert precision_within_radius(*case, per_query=True).tolist() == pytest.approx(inside)
 
 
 def test_bad_arguments():

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from fasthash import _C, ops, reference
 from tests.cases import packed_layouts, random_codes
+from tests.hamming import arguments, naive_distances
 
 # Widths around words of 4 and 8 bytes, around the sums of bytes of the table variants (31 words), and a wide one.
 WIDTHS = [1, 2, 3, 4, 7, 8, 9, 16, 24, 32, 33, 64, 247, 248, 249, 520]
@@ -16,33 +17,40 @@ WIDTHS = [1, 2, 3, 4, 7, 8, 9, 16, 24, 32, 33, 64, 247, 248, 249, 520]
 SIZES = [(0, 0), (0, 5), (3, 0), (1, 1), (7, 63), (8, 64), (9, 65), (17, 255), (16, 256), (1, 257)]
 
 
+PACKED = pytest.mark.parametrize("packed", [False, True], ids=["rows", "packed"])
+
+
 def naive(queries, database):
-    """(Q, N) distances by NumPy's unpacked bits."""
-    bits = [np.unpackbits(codes.numpy(), axis=1) for codes in (queries, database)]
-    return torch.from_numpy((bits[0][:, None] != bits[1][None]).sum(-1, dtype=np.int32))
+    return torch.from_numpy(naive_distances(queries, database))
 
 
-def check(kernels, queries, database):
-    distances = kernels.ops.hamming_distance(queries.to(kernels.device), database.to(kernels.device), -1)
+def check(kernels, queries, database, packed=False):
+    codes, packed_codes = arguments(database, kernels.device, packed)
+    distances = kernels.ops.hamming_distance(queries.to(kernels.device), codes, packed_codes)
     assert distances.dtype == torch.int32
     assert torch.equal(distances.cpu(), naive(queries, database))
 
 
+@PACKED
 @pytest.mark.parametrize("width", WIDTHS)
-def test_any_width(kernels, width):
-    check(kernels, random_codes(3, width), random_codes(70, width))
+def test_any_width(kernels, width, packed):
+    check(kernels, random_codes(3, width), random_codes(70, width), packed)
 
 
+@PACKED
+@pytest.mark.parametrize("width", [3, 8])
 @pytest.mark.parametrize(("queries", "codes"), SIZES)
-def test_any_number(kernels, queries, codes):
-    check(kernels, random_codes(queries, 8), random_codes(codes, 8))
+def test_any_number(kernels, queries, codes, width, packed):
+    check(kernels, random_codes(queries, width), random_codes(codes, width), packed)
 
 
 @pytest.mark.parametrize("width", WIDTHS)
 def test_machines_count_alike(machine, width):
     for queries, codes in SIZES:
         q, d = random_codes(queries, width), random_codes(codes, width)
-        assert torch.equal(ops.hamming_distance(q, d), naive(q, d))
+        expected = naive(q, d)
+        assert torch.equal(ops.hamming_distance(q, d), expected)
+        assert torch.equal(ops.hamming_distance(q, ops.prepare_database(d)), expected)
 
 
 @pytest.mark.parametrize("width", [1, 4, 8, 12, 32])
@@ -66,20 +74,25 @@ def test_any_shape(queries, codes, width, seed):
     torch.manual_seed(seed)
     q, d = random_codes(queries, width), random_codes(codes, width)
     expected = naive(q, d)
+    packed = ops.prepare_database(d)
     assert torch.equal(reference.hamming_distance(q, d), expected)
+    assert torch.equal(reference.hamming_distance(q, packed), expected)
     for machine in _C.machines_available():
         _C.force_machine(machine)
         assert torch.equal(ops.hamming_distance(q, d), expected)
+        assert torch.equal(ops.hamming_distance(q, packed), expected)
     _C.force_machine("")
 
 
-@pytest.mark.parametrize("width", [8, 12, 32])
+@pytest.mark.parametrize("width", [3, 8, 12, 32])
 def test_threads_give_the_same_bits(threads, width):
     queries, database = random_codes(300, width), random_codes(9001, width)
     expected = reference.hamming_distance(queries, database)
+    packed = ops.prepare_database(database)
     for count in (1, 2, 7):
         threads(count)
         assert torch.equal(ops.hamming_distance(queries, database), expected)
+        assert torch.equal(ops.hamming_distance(queries, packed), expected)
 
 
 def test_numpy_door_gives_the_same_bits(machine):
@@ -87,11 +100,14 @@ def test_numpy_door_gives_the_same_bits(machine):
     distances = _C.hamming_distance(queries.numpy(), database.numpy())
     assert distances.dtype == np.int32
     assert np.array_equal(distances, ops.hamming_distance(queries, database).numpy())
+    words = ops.prepare_database(database).words.numpy()
+    assert np.array_equal(distances, _C.hamming_distance(queries.numpy(), words, packed_codes=150))
 
 
-def test_opcheck(device):
-    arguments = (random_codes(4, 6).to(device), random_codes(9, 6).to(device), -1)
-    torch.library.opcheck(torch.ops.fasthash.hamming_distance.default, arguments)
+@PACKED
+def test_opcheck(device, packed):
+    inputs = (random_codes(4, 6).to(device), *arguments(random_codes(9, 6), device, packed))
+    torch.library.opcheck(torch.ops.fasthash.hamming_distance.default, inputs)
 
 
 def test_compiles_as_one_graph(device):
@@ -101,7 +117,9 @@ def test_compiles_as_one_graph(device):
     )
     for rows in (4, 9):
         queries, database = random_codes(rows, 6).to(device), random_codes(3 * rows, 6).to(device)
-        assert torch.equal(compiled(queries, database), ops.hamming_distance(queries, database).sum(1))
+        expected = ops.hamming_distance(queries, database).sum(1)
+        assert torch.equal(compiled(queries, database), expected)
+        assert torch.equal(compiled(queries, ops.prepare_database(database)), expected)
 
 
 BAD_PAIRS = [

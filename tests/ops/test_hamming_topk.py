@@ -1,11 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
-import signal
-import subprocess
-import sys
-import time
-
 import numpy as np
 import pytest
 import torch
@@ -14,6 +9,7 @@ from hypothesis import strategies as st
 
 from fasthash import _C, ops, reference
 from tests.cases import packed_layouts, random_codes
+from tests.hamming import assert_ctrl_c_ends, few_levels, naive_distances
 
 WIDTHS = [1, 3, 4, 7, 8, 9, 16, 24, 32, 40, 256, 264, 1560]
 SIZES = [1, 7, 8, 9, 63, 64, 65, 255, 256, 257, 1000]
@@ -21,8 +17,7 @@ SIZES = [1, 7, 8, 9, 63, 64, 65, 255, 256, 257, 1000]
 
 def ordered(queries, database, k):
     """The k nearest in the order (distance, id), by sorting everything."""
-    bits = [np.unpackbits(codes.numpy(), axis=1) for codes in (queries, database)]
-    distances = np.stack([(query != bits[1]).sum(-1, dtype=np.int32) for query in bits[0]])
+    distances = naive_distances(queries, database)
     ids = np.argsort(distances, axis=1, kind="stable")[:, :k]
     return torch.from_numpy(np.take_along_axis(distances, ids, 1)), torch.from_numpy(ids)
 
@@ -39,12 +34,6 @@ def check(kernels, queries, database, *ks):
     for k in ks:
         found = kernels.ops.hamming_topk(queries.to(kernels.device), database.to(kernels.device), -1, k, None, None)
         assert_equal(found, ordered(queries, database, k))
-
-
-def few_levels(rows, width, seed=0):
-    """Codes of two different bytes in all: nearly all distances tie."""
-    generator = torch.Generator().manual_seed(seed)
-    return torch.randint(0, 2, (rows, width), dtype=torch.uint8, generator=generator)
 
 
 @pytest.mark.parametrize("width", WIDTHS)
@@ -203,21 +192,6 @@ def test_bad_codes_are_named():
         ops.hamming_topk(random_codes(2, 2), random_codes(3, 3), 1)
 
 
-# Announces itself, then searches for half a minute or more; says how the search ended.
-LONG_SEARCH = """
-import signal
-import numpy as np, torch
-from fasthash import _C, ops
-signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job starts with SIGINT ignored
-rng = np.random.default_rng(0)
-queries, database = (rng.integers(0, 256, (rows, 32), dtype=np.uint8) for rows in (50_000, 200_000))
-_C.force_machine("scalar")
-print("started", flush=True)
-try:
-    {call}
-except KeyboardInterrupt:
-    print("interrupted", flush=True)
-"""
 CALLS = {
     "torch": "ops.hamming_topk(torch.from_numpy(queries), torch.from_numpy(database), 10)",
     "numpy": "_C.hamming_topk(queries, database, 10)",
@@ -226,13 +200,4 @@ CALLS = {
 
 @pytest.mark.parametrize("call", CALLS.values(), ids=CALLS)
 def test_ctrl_c_ends_a_long_search(call):
-    script = [sys.executable, "-c", LONG_SEARCH.format(call=call)]
-    with subprocess.Popen(script, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout.readline() == "started\n"
-        time.sleep(1.0)
-        asked = time.monotonic()
-        process.send_signal(signal.SIGINT)
-        rest = process.stdout.read()
-        assert process.wait() == 0
-    assert rest == "interrupted\n"
-    assert time.monotonic() - asked < 5.0  # half a second, and what a busy machine adds
+    assert_ctrl_c_ends(call)

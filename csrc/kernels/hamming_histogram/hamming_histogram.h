@@ -24,7 +24,7 @@ struct HammingHistogram {
   int64_t* total;     // (Q, 8 W + 1), zeros at first
   int64_t* relevant;  // (Q, 8 W + 1), zeros at first; null without labels
 
-  bool labelled() const { return relevant != nullptr; }
+  FH_HD bool labelled() const { return relevant != nullptr; }
 };
 
 // On the CPU, in independent blocks of queries.

@@ -1,47 +1,108 @@
 // SPDX-License-Identifier: Apache-2.0
-// One thread for each query and code, one atomic addition for each count. Not run on a device.
+// A block adds up one segment of the database for a few queries in shared memory, then adds these histograms to those
+// of all. Not run on a device. Prediction: bound by the additions in shared memory, one or two a pair, whose threads
+// often meet at the distances in the middle.
 #include <algorithm>
+#include <type_traits>
 
 #include "common/cuda.h"
 #include "hamming_histogram/hamming_histogram.h"
 #include "hamming_histogram/hamming_histogram_math.h"
-#include "hamming_scan/hamming_math.h"
+#include "hamming_scan/hamming_tile.cuh"
 
 namespace fasthash {
 namespace {
 
-constexpr int threads = 256;
-constexpr int64_t max_grid_rows = 65535;
+constexpr int threads = 256, many_queries = 8;
+constexpr int64_t counts_shared = 72 << 10;  // bytes; three such blocks run on a multiprocessor of sm_90, one of sm_86
 
-// Byte i of code n.
-__device__ inline uint8_t byte_of(const Database& database, int64_t n, int64_t i) {
-  if (!database.packed()) return database.data[n * database.stride + i];
-  const int64_t bytes = word_bytes(database.width);
-  return database.data[packed_place(database.width, n, i / bytes) + i % bytes];
+using Total = unsigned long long;
+
+// The first word of an item's label: the id, or up to 64 of its bits.
+__device__ inline uint64_t label_word(const Labels& labels, int64_t i) {
+  if (labels.ids != nullptr) return uint64_t(labels.ids[i]);
+  return RowWords<uint64_t, uint8_t>{labels.bits}(i, 0);
 }
 
-__device__ inline void add_one(int64_t* count) { atomicAdd(reinterpret_cast<unsigned long long*>(count), 1ull); }
+// Decided by the first words alone wherever they tell.
+__device__ inline bool relevant(const HammingHistogram& args, int64_t query, int64_t n, uint64_t a, uint64_t b) {
+  if (args.query_labels.ids != nullptr) return a == b;
+  if ((a & b) != 0) return true;
+  return args.query_labels.bits.width > 8 && is_relevant(args.query_labels, query, args.database_labels, n);
+}
 
-__global__ void __launch_bounds__(threads) histogram_kernel(HammingHistogram args) {
-  const int64_t n = int64_t(blockIdx.x) * threads + threadIdx.x;
-  if (n >= args.database.count) return;
-  const int64_t width = args.database.width, bins = 8 * width + 1;
-  for (int64_t q = blockIdx.y; q < args.queries.count; q += gridDim.y) {
-    int64_t distance = 0;
-    for (int64_t i = 0; i < width; ++i)
-      distance += word_distance(args.queries.data[q * args.queries.stride + i], byte_of(args.database, n, i));
-    add_one(args.total + q * bins + distance);
-    if (args.relevant && is_relevant(args.query_labels, q, args.database_labels, n))
-      add_one(args.relevant + q * bins + distance);
+// In shared memory (queries, bins) of all and then of the relevant, or in the results themselves.
+template <class Words, int kQueries, bool kShared>
+__global__ void __launch_bounds__(threads)
+    histogram_kernel(HammingHistogram args, Words codes, int64_t segment_codes, int64_t bins) {
+  using Tile = QueryTile<Words, kQueries, BlockTeam>;
+  using Word = typename Words::Word;
+  FH_SHARED(Word[Tile::room], memory);
+  FH_DYNAMIC_SHARED(int32_t, all);
+  int32_t* const matching = all + kQueries * bins;
+  const int64_t first_query = int64_t(blockIdx.x) * kQueries, begin = int64_t(blockIdx.y) * segment_codes;
+  const int64_t past = begin + segment_codes, end = past < args.database.count ? past : args.database.count;
+  const auto add = [&](int64_t* results, int32_t* counts, int64_t bin) {
+    if constexpr (kShared)
+      atomicAdd(&counts[bin], 1);
+    else
+      atomicAdd(reinterpret_cast<Total*>(&results[first_query * bins + bin]), Total(1));
+  };
+  Tile tile(codes, args.queries, memory);
+  tile.take({nullptr, args.queries.count}, first_query);
+  uint64_t labels[kQueries] = {};
+  if (args.labelled())
+    for (int i = 0; i < tile.live(); ++i) labels[i] = label_word(args.query_labels, first_query + i);
+  const int64_t used = kShared ? (args.labelled() ? 2 : 1) * kQueries * bins : 0;
+  for (int64_t i = threadIdx.x; i < used; i += threads) all[i] = 0;
+  __syncthreads();
+  for (int64_t first = begin; first < end; first += threads) {
+    const int64_t n = first + threadIdx.x;
+    int32_t distances[kQueries];
+    tile.distances(n < end ? n : begin, distances);
+    if (n >= end) continue;
+    const uint64_t label = args.labelled() ? label_word(args.database_labels, n) : 0;
+#pragma unroll
+    for (int i = 0; i < kQueries; ++i) {
+      if (i >= tile.live()) continue;
+      const int64_t bin = i * bins + distances[i];
+      add(args.total, all, bin);
+      if (args.labelled() && relevant(args, first_query + i, n, labels[i], label)) add(args.relevant, matching, bin);
+    }
   }
+  __syncthreads();
+  const int64_t live = kShared ? tile.live() * bins : 0;
+  for (int64_t i = threadIdx.x; i < live; i += threads) {
+    if (all[i] != 0) atomicAdd(reinterpret_cast<Total*>(&args.total[first_query * bins + i]), Total(all[i]));
+    if (args.labelled() && matching[i] != 0)
+      atomicAdd(reinterpret_cast<Total*>(&args.relevant[first_query * bins + i]), Total(matching[i]));
+  }
+}
+
+template <class Words, int kQueries, bool kShared>
+int launch_histogram(const HammingHistogram& args, const Words& words, int64_t bytes, void* stream) {
+  constexpr int64_t blocks = 1 << 12;
+  const int64_t bins = 8 * args.database.width + 1, groups = ceil_div(args.queries.count, kQueries);
+  // A segment is longer than the histograms that are added up after it.
+  const int64_t least = 4 * std::max<int64_t>(bins, threads);
+  const Segments segments = cut_segments(args.database.count, groups, blocks, least, threads);
+  const dim3 grid(unsigned(groups), unsigned(segments.count));
+  return int(launch(histogram_kernel<Words, kQueries, kShared>, grid, threads, size_t(bytes),
+                    static_cast<cudaStream_t>(stream), args, words, segments.codes, bins));
 }
 
 }  // namespace
 
 int hamming_histogram_cuda(const HammingHistogram& args, void* stream) {
-  const dim3 grid(unsigned(ceil_div(args.database.count, threads)),
-                  unsigned(std::min(args.queries.count, max_grid_rows)));
-  return launch(histogram_kernel, grid, dim3(threads), 0, static_cast<cudaStream_t>(stream), args);
+  if (args.queries.count == 0 || args.database.count == 0) return int(cudaSuccess);
+  const int64_t one = (8 * args.database.width + 1) * int64_t(sizeof(int32_t)) * (args.labelled() ? 2 : 1);
+  return with_words(args.database, [&](const auto& words) {
+    using Words = std::decay_t<decltype(words)>;
+    if (one > counts_shared) return launch_histogram<Words, 1, false>(args, words, 0, stream);
+    if (args.queries.count == 1 || many_queries * one > counts_shared)
+      return launch_histogram<Words, 1, true>(args, words, one, stream);
+    return launch_histogram<Words, many_queries, true>(args, words, many_queries * one, stream);
+  });
 }
 
 }  // namespace fasthash

@@ -7,7 +7,7 @@
 
 namespace {
 
-constexpr int batch = 2;
+constexpr int batch = 2, queries_at_once = 1, groups_alone = 1;
 
 struct Lanes {
   __m256i low, high;
@@ -82,6 +82,45 @@ class BitSum {
   Lanes bytes_ = zero(), sum_ = zero();
 };
 
+struct HalfLanes {
+  __m256i low, high;
+};
+inline HalfLanes load_half(const void* p) {
+  const Lanes lanes = load(p);
+  return {lanes.low, lanes.high};
+}
+inline HalfLanes splat_half(uint32_t x) {
+  const __m256i v = _mm256_set1_epi32(int32_t(x));
+  return {v, v};
+}
+inline HalfLanes operator^(HalfLanes a, HalfLanes b) {
+  return {_mm256_xor_si256(a.low, b.low), _mm256_xor_si256(a.high, b.high)};
+}
+inline HalfLanes min(HalfLanes a, HalfLanes b) {
+  return {_mm256_min_epu32(a.low, b.low), _mm256_min_epu32(a.high, b.high)};
+}
+inline unsigned lanes_below(HalfLanes a, HalfLanes b) {
+  const __m256i low = _mm256_cmpgt_epi32(b.low, a.low), high = _mm256_cmpgt_epi32(b.high, a.high);
+  return unsigned(_mm256_movemask_ps(_mm256_castsi256_ps(low)) | _mm256_movemask_ps(_mm256_castsi256_ps(high)) << 8);
+}
+inline int64_t put_hits(HalfLanes distances, unsigned near, int32_t place, fasthash::Hit* hits) {
+  alignas(32) int32_t lanes[16];
+  _mm256_store_si256(reinterpret_cast<__m256i*>(lanes), distances.low);
+  _mm256_store_si256(reinterpret_cast<__m256i*>(lanes + 8), distances.high);
+  int64_t found = 0;
+  for (; near; near &= near - 1) {
+    const int lane = __builtin_ctz(near);
+    hits[found++] = {place + lane, lanes[lane]};
+  }
+  return found;
+}
+inline __m256i add_bytes_of_half(__m256i bytes) {
+  return _mm256_madd_epi16(_mm256_maddubs_epi16(bytes, _mm256_set1_epi8(1)), _mm256_set1_epi16(1));
+}
+inline HalfLanes ones(HalfLanes a) {
+  return {add_bytes_of_half(ones_of_bytes(a.low)), add_bytes_of_half(ones_of_bytes(a.high))};
+}
+
 }  // namespace
 
 // The vector type comes first.
@@ -123,6 +162,9 @@ void fill_groups_avx2(const FillRun& run) {
 }
 
 int64_t scan_below_avx2(const ScanRun& run, int32_t threshold, Hit* hits) { return scan_below(run, threshold, hits); }
+void scan_below_many_avx2(const ScanRun* runs, const int32_t* thresholds, Hit* const* hits, int64_t* found) {
+  scan_below_many(runs, thresholds, hits, found);
+}
 void scan_all_avx2(const ScanRun& run, int32_t* distances) { scan_all(run, distances); }
 
 }  // namespace fasthash

@@ -14,6 +14,8 @@ class BitSum {
   __m512i sum_ = _mm512_setzero_si512();
 };
 
+inline HalfLanes ones(HalfLanes a) { return {_mm512_popcnt_epi32(a.v)}; }
+
 }  // namespace
 
 // The vector type comes first.
@@ -23,6 +25,9 @@ namespace fasthash {
 
 int64_t scan_below_avx512_vpopcnt(const ScanRun& run, int32_t threshold, Hit* hits) {
   return scan_below(run, threshold, hits);
+}
+void scan_below_many_avx512_vpopcnt(const ScanRun* runs, const int32_t* thresholds, Hit* const* hits, int64_t* found) {
+  scan_below_many(runs, thresholds, hits, found);
 }
 void scan_all_avx512_vpopcnt(const ScanRun& run, int32_t* distances) { scan_all(run, distances); }
 

@@ -19,6 +19,7 @@ constexpr int64_t block_bytes = 32 << 10;
 #define FILL_VARIANTS FH_VARIANT(fill_groups, scalar)
 #endif
 const Variants<ScanBelow> below_variants{"hamming_scan_below", {SCAN_VARIANTS(scan_below)}};
+const Variants<ScanBelowMany> below_many_variants{"hamming_scan_below_many", {SCAN_VARIANTS(scan_below_many)}};
 const Variants<ScanAll> all_variants{"hamming_scan_all", {SCAN_VARIANTS(scan_all)}};
 const Variants<void(const FillRun&)> fill_variants{"hamming_fill_groups", {FILL_VARIANTS}};
 
@@ -43,6 +44,19 @@ void for_each_distance(const ScanRun& run, const F& f) {
   }
 }
 
+int64_t scan_half(const ScanRun& run, int32_t threshold, Hit* hits) {
+  const char* at = static_cast<const char*>(run.codes);
+  int64_t found = 0;
+  for (int64_t i = 0; i < run.count; ++i) {
+    uint32_t code;
+    std::memcpy(&code, at + 4 * i, 4);
+    const int32_t distance = word_distance(code, uint32_t(*run.query));
+    hits[found] = {int32_t(i), distance};
+    found += distance < threshold;
+  }
+  return found;
+}
+
 // The bytes of one code as words, `step` words apart.
 void spread_words(const uint8_t* code, int64_t width, uint64_t* words, int64_t step) {
   const int64_t whole = width / 8, rest = width % 8;
@@ -63,6 +77,7 @@ void fill_groups_scalar(const FillRun& run) {
 }
 
 int64_t scan_below_scalar(const ScanRun& run, int32_t threshold, Hit* hits) {
+  if (run.half) return scan_half(run, threshold, hits);
   int64_t found = 0;
   for_each_distance(run, [&](int32_t place, int32_t distance) {
     hits[found] = {place, distance};
@@ -71,11 +86,16 @@ int64_t scan_below_scalar(const ScanRun& run, int32_t threshold, Hit* hits) {
   return found;
 }
 
+void scan_below_many_scalar(const ScanRun* runs, const int32_t* thresholds, Hit* const* hits, int64_t* found) {
+  for (int q = 0; q < scan_queries; ++q) found[q] += scan_below_scalar(runs[q], thresholds[q], hits[q] + found[q]);
+}
+
 void scan_all_scalar(const ScanRun& run, int32_t* distances) {
   for_each_distance(run, [&](int32_t place, int32_t distance) { distances[place] = distance; });
 }
 
 ScanBelow* select_scan_below() { return below_variants.select(); }
+ScanBelowMany* select_scan_below_many() { return below_many_variants.select(); }
 ScanAll* select_scan_all() { return all_variants.select(); }
 
 void fill_groups(const FillRun& run) { fill_variants.select()(run); }

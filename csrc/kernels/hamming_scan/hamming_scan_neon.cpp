@@ -7,7 +7,7 @@
 
 namespace {
 
-constexpr int batch = 2;
+constexpr int batch = 2, queries_at_once = 1, groups_alone = 1;
 constexpr int parts = 4;  // two lanes each
 
 struct Lanes {
@@ -90,6 +90,47 @@ class BitSum {
   Lanes sum_ = splat(0);
 };
 
+struct HalfLanes {
+  uint32x4_t part[parts];
+};
+template <class F>
+inline HalfLanes each_half_part(const F& f) {
+  return {{f(0), f(1), f(2), f(3)}};
+}
+inline HalfLanes load_half(const void* p) {
+  const auto* at = static_cast<const uint8_t*>(p);
+  return each_half_part([&](int i) { return vreinterpretq_u32_u8(vld1q_u8(at + 16 * i)); });
+}
+inline HalfLanes splat_half(uint32_t x) {
+  return each_half_part([&](int) { return vdupq_n_u32(x); });
+}
+inline HalfLanes operator^(HalfLanes a, HalfLanes b) {
+  return each_half_part([&](int i) { return veorq_u32(a.part[i], b.part[i]); });
+}
+inline HalfLanes min(HalfLanes a, HalfLanes b) {
+  return each_half_part([&](int i) { return vminq_u32(a.part[i], b.part[i]); });
+}
+inline unsigned lanes_below(HalfLanes a, HalfLanes b) {
+  constexpr uint32_t lane_bits[4] = {1, 2, 4, 8};
+  unsigned below = 0;
+  for (int i = 0; i < parts; ++i)
+    below |= vaddvq_u32(vandq_u32(vcltq_u32(a.part[i], b.part[i]), vld1q_u32(lane_bits))) << (4 * i);
+  return below;
+}
+inline int64_t put_hits(HalfLanes distances, unsigned near, int32_t place, fasthash::Hit* hits) {
+  uint32_t lanes[16];
+  for (int i = 0; i < parts; ++i) vst1q_u32(lanes + 4 * i, distances.part[i]);
+  int64_t found = 0;
+  for (; near; near &= near - 1) {
+    const int lane = __builtin_ctz(near);
+    hits[found++] = {place + lane, int32_t(lanes[lane])};
+  }
+  return found;
+}
+inline HalfLanes ones(HalfLanes a) {
+  return each_half_part([&](int i) { return vpaddlq_u16(vpaddlq_u8(vcntq_u8(vreinterpretq_u8_u32(a.part[i])))); });
+}
+
 }  // namespace
 
 // The vector type comes first.
@@ -98,6 +139,9 @@ class BitSum {
 namespace fasthash {
 
 int64_t scan_below_neon(const ScanRun& run, int32_t threshold, Hit* hits) { return scan_below(run, threshold, hits); }
+void scan_below_many_neon(const ScanRun* runs, const int32_t* thresholds, Hit* const* hits, int64_t* found) {
+  scan_below_many(runs, thresholds, hits, found);
+}
 void scan_all_neon(const ScanRun& run, int32_t* distances) { scan_all(run, distances); }
 
 }  // namespace fasthash

@@ -19,6 +19,7 @@ struct ScanRun {
   const uint64_t* query;  // (words)
   const void* codes;      // a block of whole tiles, any alignment
   int64_t words, count;   // count of real codes; those that fill the last tile are never reported
+  bool half = false;      // codes of 32-bit words: scan_below only
 };
 
 // A code near enough: its place in the block and its distance.
@@ -34,6 +35,16 @@ int64_t scan_below_avx512(const ScanRun& run, int32_t threshold, Hit* hits);
 int64_t scan_below_avx512_vpopcnt(const ScanRun& run, int32_t threshold, Hit* hits);
 int64_t scan_below_neon(const ScanRun& run, int32_t threshold, Hit* hits);
 
+// The same for scan_queries queries against the same codes of more than two words, which are loaded once for all of
+// them; counts from `found` on.
+using ScanBelowMany = void(const ScanRun* runs, const int32_t* thresholds, Hit* const* hits, int64_t* found);
+void scan_below_many_scalar(const ScanRun* runs, const int32_t* thresholds, Hit* const* hits, int64_t* found);
+void scan_below_many_neon(const ScanRun* runs, const int32_t* thresholds, Hit* const* hits, int64_t* found);
+void scan_below_many_avx2(const ScanRun* runs, const int32_t* thresholds, Hit* const* hits, int64_t* found);
+void scan_below_many_avx512(const ScanRun* runs, const int32_t* thresholds, Hit* const* hits, int64_t* found);
+void scan_below_many_avx512_vpopcnt(const ScanRun* runs, const int32_t* thresholds, Hit* const* hits, int64_t* found);
+constexpr int scan_queries = 4;
+
 // Writes the distance of every code.
 void scan_all_scalar(const ScanRun& run, int32_t* distances);
 void scan_all_avx2(const ScanRun& run, int32_t* distances);
@@ -46,6 +57,7 @@ using ScanAll = void(const ScanRun& run, int32_t* distances);
 
 // The variants of the machine in use.
 ScanBelow* select_scan_below();
+ScanBelowMany* select_scan_below_many();
 ScanAll* select_scan_all();
 
 }  // namespace fasthash

@@ -11,16 +11,15 @@ namespace fasthash {
 
 class LayoutBlock {
  public:
-  // For blocks of at most `codes` codes of `width` bytes, codes a multiple of tile_codes. With `wide` codes of at most
-  // 32 bits, too, are 64-bit words.
-  LayoutBlock(int64_t codes, int64_t width, bool wide);
+  // For blocks of at most `codes` codes of `width` bytes, codes a multiple of tile_codes.
+  LayoutBlock(int64_t codes, int64_t width);
 
   // Codes first ... first + count - 1, with whatever fills up to codes() behind them; `first` is a multiple of
   // tile_codes. Valid until the next call.
   const uint8_t* load(const Database& database, int64_t first, int64_t count);
 
   int64_t codes() const { return codes_; }
-  int64_t code_bytes() const { return words_of(width_) * word_bytes_; }
+  int64_t code_bytes() const { return words_of(width_) * word_bytes(width_); }
 
  private:
   struct alignas(64) Line {
@@ -29,7 +28,7 @@ class LayoutBlock {
   const uint8_t* where_it_lies(const Database& database, int64_t first) const;
   void copy(const Database& database, int64_t first, int64_t count);
 
-  int64_t codes_, width_, word_bytes_;
+  int64_t codes_, width_;
   std::vector<Line> lines_;
 };
 

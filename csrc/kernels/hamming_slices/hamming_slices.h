@@ -22,10 +22,15 @@ namespace fasthash {
 
 const SliceKernels& select_slices();  // of the machine in use
 
-constexpr int64_t max_block_codes = 2048;  // of a SlicedBlock
+constexpr int64_t first_level_bytes = 28 << 10;  // planes that stay in the first-level cache
+constexpr int64_t max_block_codes = 2048;
 
-// Whether codes of `words` words can be scanned in slices.
-inline bool sliceable(int64_t words) { return words <= max_sliced_words; }
+// From so many queries on the preparation of the planes pays off; -1: never.
+int64_t queries_for_slices(int64_t width);
+inline bool scanned_in_slices(int64_t queries, int64_t width) {
+  const int64_t needed = queries_for_slices(width);
+  return needed >= 0 && queries >= needed;
+}
 
 // What all codes of one width have in common.
 struct SliceShape {
@@ -55,7 +60,9 @@ class QueryPrograms {
 // The planes of one block of codes.
 class SlicedBlock {
  public:
-  SlicedBlock(const SliceShape& shape, const SliceKernels& kernels);
+  // As many units as fit into `bytes`, up to `codes` codes, and at least one step.
+  SlicedBlock(const SliceShape& shape, const SliceKernels& kernels, int64_t bytes = first_level_bytes,
+              int64_t codes = max_block_codes);
 
   int64_t codes() const { return units_ * kernels_->unit_codes(); }
   // `layout`: codes() codes in the scan layout.

@@ -50,6 +50,13 @@ inline void transpose(Slice (&v)[lanes]) {
 
 inline uint64_t ones(uint64_t x) { return uint64_t(__builtin_popcountll(x)); }
 
+constexpr int64_t count_lanes = 1;
+inline void add_ones(uint64_t* counts, Slice a) {
+  uint64_t words[lanes];
+  store(words, a);
+  for (uint64_t word : words) *counts += ones(word);
+}
+
 }  // namespace
 
 // Scheduled before registers are given out, planes are loaded so early that the sums have to move to the stack.
@@ -58,6 +65,6 @@ inline uint64_t ones(uint64_t x) { return uint64_t(__builtin_popcountll(x)); }
 #endif
 
 // The vector type comes first.
-#include "hamming_slices/hamming_slices_vec.h"
+#include "hamming_slices/hamming_slices_histogram_vec.h"
 
 FASTHASH_DEFINE_SLICES(neon)

@@ -80,18 +80,29 @@ struct TakeMemory {
   uint32_t* places;  // record * 256 + word
 };
 
+// One query's counts by distance.
+struct SlicedHistogram {
+  const int32_t* query;      // its record, whose bias is 0
+  const uint64_t* present;   // (units, lanes) a bit for each code that counts
+  const uint64_t* relevant;  // the same for those that are relevant to the query, or null
+  int64_t bins;
+  int64_t* total;  // (bins), added to, as is relevant_counts
+  int64_t* relevant_counts;
+};
+
 // One variant; every instruction set defines its own.
 struct SliceKernels {
   void (*slice_codes)(const SliceRun& run);
   int64_t (*below)(const SlicedCodes& codes, const SlicedQueries& queries, SliceHits* hits, uint64_t* masks);
   void (*take)(const TakeRun& run, const TakeMemory& memory);
-  int64_t lanes;  // 64-bit lanes of a vector
+  void (*histogram)(const SlicedCodes& codes, const SlicedHistogram& run);  // units a multiple of units_at_once
+  int64_t lanes;                                                            // 64-bit lanes of a vector
   int64_t units_at_once;
 
   int64_t unit_codes() const { return 64 * lanes; }
   int64_t step_codes() const { return unit_codes() * units_at_once; }
   int64_t mask_words() const { return lanes * units_at_once; }
 };
-extern const SliceKernels slices_scalar, slices_avx2, slices_avx512, slices_neon;
+extern const SliceKernels slices_scalar, slices_avx2, slices_avx512, slices_avx512_vpopcnt, slices_neon;
 
 }  // namespace fasthash

@@ -324,8 +324,3 @@ inline void take_hits(const TakeRun& run, const TakeMemory& memory) {
 }
 
 }  // namespace
-
-#define FASTHASH_DEFINE_SLICES(machine)                                                           \
-  namespace fasthash {                                                                            \
-  const SliceKernels slices_##machine{slice_codes, slice_below, take_hits, lanes, units_at_once}; \
-  }

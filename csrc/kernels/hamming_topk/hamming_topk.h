@@ -55,9 +55,11 @@ class HammingTopkSearch {
   bool again_ = false;
 };
 
-// On a device; see hamming_topk_plan.h. Enqueues on `stream` (a cudaStream_t); returns a cudaError_t.
+// On a device; see hamming_topk_plan.h. Enqueues on `stream` (a cudaStream_t); returns a cudaError_t. `order` (N) lists
+// positions by rising id; null where ids rise with the positions, or are the positions.
 constexpr int64_t hamming_topk_cuda_max_codes = INT32_MAX;  // codes are counted in int32
 struct HammingTopkPlan;
-int hamming_topk_cuda(const HammingTopk& args, const HammingTopkPlan& plan, int32_t* workspace, void* stream);
+int hamming_topk_cuda(const HammingTopk& args, const int64_t* order, const HammingTopkPlan& plan, int32_t* workspace,
+                      void* stream);
 
 }  // namespace fasthash

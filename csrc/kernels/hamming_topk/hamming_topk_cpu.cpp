@@ -55,8 +55,8 @@ HammingTopk topk_queries(const HammingTopk& args, int64_t first, int64_t count) 
 
 HammingTopkShares hamming_topk_shares(const HammingTopk& args, int threads) {
   const int64_t queries = args.queries.count, fitting = std::max<int64_t>(1, workspace_bytes / bytes_per_query(args));
-  const bool sliced = sliceable(words_of(args.database.width));
-  const int64_t many = (sliced ? queries_for_slices : queries_per_thread) * threads;
+  const int64_t sliced = queries_for_slices(args.database.width);
+  const int64_t many = (sliced < 0 ? queries_per_thread : sliced) * threads;
   if (queries >= many && fitting >= many) return {std::min(fitting, max_queries_at_once * threads), threads, 1};
   const int64_t tiles = ceil_div(args.database.count, tile_codes);
   const int64_t segments = std::min<int64_t>(threads, std::max<int64_t>(1, tiles / 64));
@@ -106,7 +106,7 @@ struct HammingTopkSearch::State {
     if (codes < 16 * small_sample || queries < 4) return;
     small = sample_codes(args.database, args.allow, allowed, small_sample);
     const int64_t count = std::clamp(codes / codes_per_sample, least_large_sample, most_large_sample);
-    if (!scanned_in_slices(queries, args.database.width) || codes < 4 * count) return;
+    if (queries < 32 || codes < 4 * count) return;
     large = sample_codes(args.database, args.allow, allowed, count);
   }
 

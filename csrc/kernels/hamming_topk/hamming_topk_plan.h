@@ -4,34 +4,63 @@
 #pragma once
 
 #include <algorithm>
+#include <cmath>
 
-#include "common/platform.h"
+#include "hamming_scan/hamming_rank.h"
 #include "hamming_topk/hamming_topk.h"
 
 namespace fasthash {
 
-// The database is cut into segments, one warp for each segment and query; queries are handled in tiles. The workspace
-// holds, for each query of a tile,
-//   (segments, bins) codes of a segment by distance, bins = 8 W + 1; later the place of the next one in the result
-//   (segments) how many codes of a segment are in the result
-//   () the distance of the k-th nearest
+// Queries are handled in rounds of `queries_at_once`. Every search can be done by ranking (hamming_rank.h). Many
+// queries with a small k gather instead, where `capacity` > 0: a sample of the codes is ranked for a distance that
+// some more than k codes keep to; one pass over the database lists these, and the list is sorted. Queries whose list
+// turns out too short or too long are ranked after all.
 struct HammingTopkPlan {
-  int64_t bins, segment_codes, segments, queries_at_once;
-  int64_t workspace() const { return queries_at_once * per_query(); }  // number of int32
-  FH_HD int64_t per_query() const { return segments * (bins + 1) + 1; }
+  RankCut cut;
+  int64_t queries_at_once;
+  int64_t capacity;                // of the list of a query
+  RankCut sample;                  // cut of the sample
+  int64_t sample_every;            // one group of 8 codes in as many
+  int64_t sample_codes, sample_k;  // what the list reaches is the distance of the sample's k-th nearest code
+  bool tensor_cores;               // gather on those of sm_90a: not run on a device, so never chosen by the plan
+
+  bool gathers() const { return capacity > 0; }
+  // Number of int32. Lists lie where ranking has its counts: (queries, capacity) distances and positions, (queries)
+  // lengths. Behind them the queries to be ranked after all, and their number.
+  int64_t of_a_query() const { return std::max({cut.per_query(), sample.per_query() + 2 * capacity + 1}); }
+  int64_t workspace() const { return queries_at_once * of_a_query() + (gathers() ? queries_at_once + 1 : 0); }
 };
 
+constexpr int64_t gather_capacity = 4096;  // what a block sorts in shared memory
+
+// Where it pays to gather: lists are short beside the database and beside what they may hold.
+inline bool gathering_pays(const HammingTopk& args) {
+  constexpr int64_t least_queries = 16, least_codes = 1 << 13, most_k = gather_capacity / 4, most_bytes = 512;
+  return args.queries.count >= least_queries && args.database.count >= std::max(least_codes, 8 * args.k) &&
+         args.k <= most_k && args.database.width <= most_bytes;
+}
+
+inline void plan_gathering(const HammingTopk& args, HammingTopkPlan& plan) {
+  constexpr int64_t segments = 8;
+  const int64_t groups = args.database.count / group_codes, share = args.k <= 128 ? 32 : 16;
+  plan.capacity = gather_capacity;
+  plan.sample_every = share;
+  plan.sample_codes = std::max<int64_t>(groups / share, 1) * group_codes;
+  // Four standard deviations above what the sample holds of the k nearest, if these are anywhere.
+  const double expected = double(args.k) / double(share);
+  plan.sample_k = std::min(plan.sample_codes, int64_t(std::ceil(expected + 4 * std::sqrt(expected) + 4)));
+  plan.sample.bins = plan.cut.bins;
+  plan.sample.segment_codes = ceil_div(ceil_div(plan.sample_codes, segments), 32) * 32;
+  plan.sample.segments = ceil_div(plan.sample_codes, plan.sample.segment_codes);
+}
+
 inline HammingTopkPlan hamming_topk_plan(const HammingTopk& args) {
-  constexpr int64_t warps = 1 << 14, workspace = 1 << 24, max_queries = 65535;  // the last is a limit of grids
+  constexpr int64_t workspace = 1 << 24;
   HammingTopkPlan plan{};
-  const int64_t queries = std::max<int64_t>(args.queries.count, 1), codes = args.database.count;
-  plan.bins = 8 * args.database.width + 1;
-  const int64_t segments = std::clamp<int64_t>(warps / queries, 64, 1024);
-  // A segment is no shorter than its histogram, so that the workspace of a query grows with N alone.
-  const int64_t shortest = std::max<int64_t>(plan.bins, 256);
-  plan.segment_codes = ceil_div(std::max(ceil_div(codes, segments), shortest), 32) * 32;
-  plan.segments = ceil_div(codes, plan.segment_codes);
-  plan.queries_at_once = std::clamp<int64_t>(workspace / plan.per_query(), 1, std::min(queries, max_queries));
+  const int64_t queries = std::max<int64_t>(args.queries.count, 1);
+  plan.cut = rank_cut(args.database.count, 8 * args.database.width + 1, queries);
+  if (gathering_pays(args)) plan_gathering(args, plan);
+  plan.queries_at_once = std::clamp<int64_t>(workspace / (plan.of_a_query() + plan.gathers()), 1, queries);
   return plan;
 }
 

@@ -32,7 +32,4 @@ int64_t sample_rank(int64_t k, double rate);
 // The codes that may be found.
 int64_t count_allowed(const uint8_t* allow, int64_t count);
 
-// Bit i of word j: whether code 64 j + i of those from `first` on may be found; `first` is a multiple of 8.
-void allowed_words(const uint8_t* allow, int64_t first, int64_t count, uint64_t* words);
-
 }  // namespace fasthash

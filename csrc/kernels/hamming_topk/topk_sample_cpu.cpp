@@ -5,19 +5,11 @@
 #include <cmath>
 #include <cstring>
 
+#include "hamming_scan/allow.h"
 #include "hamming_scan/hamming_math.h"
 
 namespace fasthash {
 namespace {
-
-// Bit i of a packed code is bit 7 - i of its byte: bit i of the word is bit 7 - i % 8 of byte i / 8.
-uint64_t reverse_bytes_bits(uint64_t x) {
-  x = (x >> 1 & 0x5555555555555555u) | (x & 0x5555555555555555u) << 1;
-  x = (x >> 2 & 0x3333333333333333u) | (x & 0x3333333333333333u) << 2;
-  return (x >> 4 & 0x0f0f0f0f0f0f0f0fu) | (x & 0x0f0f0f0f0f0f0f0fu) << 4;
-}
-
-bool is_allowed(const uint8_t* allow, int64_t n) { return !allow || (allow[n / 8] >> (7 - n % 8) & 1); }
 
 uint64_t word_of(const Database& database, int64_t n, int64_t w) {
   uint64_t word = 0;
@@ -88,19 +80,6 @@ int64_t count_allowed(const uint8_t* allow, int64_t count) {
   for (int64_t i = 0; i < count / 8; ++i) allowed += popcount(allow[i]);
   for (int64_t n = count / 8 * 8; n < count; ++n) allowed += is_allowed(allow, n);
   return allowed;
-}
-
-void allowed_words(const uint8_t* allow, int64_t first, int64_t count, uint64_t* words) {
-  for (int64_t at = 0; at < count; at += 64, ++words) {
-    const int64_t live = std::min<int64_t>(64, count - at);
-    uint64_t word = ~uint64_t(0);
-    if (allow) {
-      word = 0;
-      std::memcpy(&word, allow + (first + at) / 8, size_t(ceil_div(live, 8)));
-      word = reverse_bytes_bits(word);
-    }
-    *words = live == 64 ? word : word & ((uint64_t(1) << live) - 1);
-  }
 }
 
 }  // namespace fasthash

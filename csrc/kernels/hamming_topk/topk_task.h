@@ -21,12 +21,6 @@ struct TopkQueries {
   int64_t capacity;       // of each list
 };
 
-// From so many queries on, a block's planes are worth their preparation.
-constexpr int64_t queries_for_slices = 32;
-inline bool scanned_in_slices(int64_t queries, int64_t width) {
-  return queries >= queries_for_slices && sliceable(words_of(width));
-}
-
 class TopkTask {
  public:
   TopkTask(const CandidateRules& rules, const TopkQueries& queries);
@@ -57,7 +51,12 @@ class TopkTask {
   void set_threshold(int64_t query, int64_t threshold);
   void scan_slices(const uint8_t* layout, int64_t first, bool masked);
   void scan_words(const uint8_t* layout, int64_t first, int64_t count, bool masked);
-  void add_hits(int64_t query, int64_t first, int64_t found, bool masked);
+  void scan_one(int64_t query, const uint8_t* layout, int64_t first, int64_t count, bool masked);
+  void scan_many(const int64_t* queries, const uint8_t* layout, int64_t first, int64_t count, bool masked);
+  void bound_by(int64_t query, const uint8_t* layout, int64_t count);
+  int64_t nth_distance(int64_t count, int64_t rank);
+  ScanRun run_of(int64_t query, const uint8_t* layout, int64_t count) const;
+  void add_hits(int64_t query, const Hit* hits, int64_t found, int64_t first, bool masked);
   void prune(int64_t query);
 
   CandidateRules rules_;
@@ -66,7 +65,10 @@ class TopkTask {
   std::unique_ptr<Slicing> slicing_;
   LayoutBlock layout_;
   std::vector<uint64_t> allowed_;  // of the block
-  std::vector<Hit> hits_;
+  std::vector<Hit> hits_;          // (scan_queries, codes of a block and hit_slack)
+  std::vector<int32_t> counts_;    // (bits + 1)
+  ScanBelow* scan_below_;
+  ScanBelowMany* scan_below_many_;
   bool all_ = true;  // queries are scanned, else those of `again_`
   std::vector<int32_t> again_;
 };

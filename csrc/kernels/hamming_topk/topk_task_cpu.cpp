@@ -3,6 +3,8 @@
 
 #include <algorithm>
 
+#include "hamming_scan/allow.h"
+
 namespace fasthash {
 namespace {
 
@@ -29,9 +31,12 @@ TopkTask::TopkTask(const CandidateRules& rules, const TopkQueries& queries)
     : rules_(rules),
       queries_(queries),
       pruner_(rules),
-      layout_(codes_of_block(queries), queries.width, !scanned_in_slices(queries.count, queries.width)),
+      layout_(codes_of_block(queries), queries.width),
       allowed_(size_t(layout_.codes() / 64)),
-      hits_(size_t(layout_.codes() + hit_slack)) {
+      hits_(size_t(scan_queries * (layout_.codes() + hit_slack))),
+      counts_(size_t(rules.bits + 1)),
+      scan_below_(select_scan_below()),
+      scan_below_many_(select_scan_below_many()) {
   if (scanned_in_slices(queries.count, queries.width))
     slicing_.reset(new Slicing(SliceShape(queries.width), select_slices(), queries));
   for (int64_t query = 0; query < queries.count; ++query) set_threshold(query, rules.bits + 1);
@@ -75,19 +80,11 @@ void TopkTask::seed(const CodeSample& small, const CodeSample& large) {
 
 // The distance of the rank-th nearest code of the sample.
 void TopkTask::seed_from(const CodeSample& sample, int64_t rank) {
-  if (rank > sample.count) return;
-  LayoutBlock block(ceil_div(sample.count, tile_codes) * tile_codes, queries_.width, true);
-  const uint8_t* codes = block.load(sample.database(), 0, sample.count);
-  const auto scan_all = select_scan_all();
-  const int64_t words = words_of(queries_.width);
-  std::vector<int32_t> distances(size_t(sample.count)), counts(size_t(rules_.bits + 1));
+  const int64_t count = std::min(sample.count, layout_.codes());
+  if (rank > count) return;
   for (int64_t query = 0; query < queries_.count; ++query) {
-    scan_all({queries_.words + query * words, codes, words, sample.count}, distances.data());
-    std::fill(counts.begin(), counts.end(), 0);
-    for (int32_t distance : distances) ++counts[size_t(distance)];
-    int64_t t = 0;
-    for (int64_t below = counts[0]; below < rank; below += counts[size_t(t)]) ++t;
-    set_threshold(query, t + 1);
+    const ScanRun run = run_of(query, sample.database().data, count);
+    set_threshold(query, nth_distance(scan_below_(run, int32_t(rules_.bits + 1), hits_.data()), rank) + 1);
   }
 }
 
@@ -98,7 +95,6 @@ void TopkTask::scan_again(std::vector<int32_t> queries) {
     queries_.lists[query].size = 0;
     set_threshold(query, rules_.bits + 1);
   }
-  if (slicing_) layout_ = LayoutBlock(layout_.codes(), queries_.width, true);
   slicing_.reset();
 }
 
@@ -139,21 +135,69 @@ void TopkTask::scan_slices(const uint8_t* layout, int64_t first, bool masked) {
 }
 
 void TopkTask::scan_words(const uint8_t* layout, int64_t first, int64_t count, bool masked) {
-  const auto scan_below = select_scan_below();
-  const int64_t words = words_of(queries_.width), queries = all_ ? queries_.count : int64_t(again_.size());
-  for (int64_t i = 0; i < queries; ++i) {
-    const int64_t query = all_ ? i : again_[size_t(i)];
-    const int64_t threshold = queries_.lists[query].threshold;
-    if (threshold == 0) continue;
-    const ScanRun run{queries_.words + query * words, layout, words, count};
-    const int64_t found = scan_below(run, int32_t(threshold), hits_.data());
-    if (found) add_hits(query, first, found, masked);
+  const int64_t queries = all_ ? queries_.count : int64_t(again_.size());
+  const auto query_at = [&](int64_t i) { return all_ ? i : int64_t(again_[size_t(i)]); };
+  const bool many = words_of(queries_.width) > 2;
+  int64_t i = 0;
+  for (; many && i + scan_queries <= queries; i += scan_queries) {
+    int64_t some[scan_queries];
+    for (int q = 0; q < scan_queries; ++q) some[q] = query_at(i + q);
+    scan_many(some, layout, first, count, masked);
   }
+  for (; i < queries; ++i) scan_one(query_at(i), layout, first, count, masked);
 }
 
-void TopkTask::add_hits(int64_t query, int64_t first, int64_t found, bool masked) {
+ScanRun TopkTask::run_of(int64_t query, const uint8_t* layout, int64_t count) const {
+  const int64_t words = words_of(queries_.width);
+  return {queries_.words + query * words, layout, words, count, queries_.width <= 4};
+}
+
+// Before the first codes are taken, so many of them that k are among them give a bound.
+void TopkTask::bound_by(int64_t query, const uint8_t* layout, int64_t count) {
+  constexpr int64_t first_codes = 512;
+  const CandidateList& list = queries_.lists[query];
+  if (list.size > 0 || list.threshold <= rules_.bits || count < 2 * rules_.k) return;
+  const ScanRun run = run_of(query, layout, std::min(count, std::max(first_codes, 2 * rules_.k)));
+  const int64_t found = scan_below_(run, int32_t(rules_.bits + 1), hits_.data());
+  set_threshold(query, nth_distance(found, rules_.k) + 1);
+}
+
+// The distance of the rank-th nearest of the first `count` hits.
+int64_t TopkTask::nth_distance(int64_t count, int64_t rank) {
+  std::fill(counts_.begin(), counts_.end(), 0);
+  for (int64_t i = 0; i < count; ++i) ++counts_[size_t(hits_[size_t(i)].distance)];
+  int64_t t = 0;
+  for (int64_t below = counts_[0]; below < rank; below += counts_[size_t(t)]) ++t;
+  return t;
+}
+
+void TopkTask::scan_one(int64_t query, const uint8_t* layout, int64_t first, int64_t count, bool masked) {
+  if (!masked) bound_by(query, layout, count);
+  const int64_t threshold = queries_.lists[query].threshold;
+  if (threshold == 0) return;
+  const int64_t found = scan_below_(run_of(query, layout, count), int32_t(threshold), hits_.data());
+  if (found) add_hits(query, hits_.data(), found, first, masked);
+}
+
+void TopkTask::scan_many(const int64_t* queries, const uint8_t* layout, int64_t first, int64_t count, bool masked) {
+  ScanRun runs[scan_queries];
+  int32_t thresholds[scan_queries];
+  Hit* hits[scan_queries];
+  int64_t found[scan_queries] = {};
+  for (int q = 0; q < scan_queries; ++q) {
+    if (!masked) bound_by(queries[q], layout, count);
+    runs[q] = run_of(queries[q], layout, count);
+    thresholds[q] = int32_t(queries_.lists[queries[q]].threshold);
+    hits[q] = &hits_[size_t(q * (layout_.codes() + hit_slack))];
+  }
+  scan_below_many_(runs, thresholds, hits, found);
+  for (int q = 0; q < scan_queries; ++q)
+    if (found[q]) add_hits(queries[q], hits[q], found[q], first, masked);
+}
+
+void TopkTask::add_hits(int64_t query, const Hit* hits, int64_t found, int64_t first, bool masked) {
   CandidateList& list = queries_.lists[query];
-  for (const Hit* hit = hits_.data(); hit != hits_.data() + found; ++hit) {
+  for (const Hit* hit = hits; hit != hits + found; ++hit) {
     if (masked && !(allowed_[size_t(hit->place / 64)] >> (hit->place % 64) & 1)) continue;
     if (hit->distance >= list.threshold) continue;
     *list.end() = uint64_t(hit->distance) << position_bits | uint64_t(first + hit->place);

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-// A bitonic sort of any length by one block.
+// Pairs (key, item) sorted by one block.
 #pragma once
 
 #include <cstdint>
 
-#include "common/cuda.h"
+#include "common/bitonic.cuh"
 
 namespace fasthash {
 
@@ -19,28 +19,9 @@ __device__ inline void order_pair(uint64_t* keys, uint32_t* items, int first, in
   items[second] = i;
 }
 
-// Sorts (key, item) ascending. Every step puts the smaller of a pair first, so that the places past `count`, up to the
-// next power of two, act as infinitely large and need not exist. All threads of a one-dimensional block call it; it
-// begins and ends with a barrier.
+// Sorts (key, item) ascending; see bitonic.cuh.
 __device__ inline void block_sort(uint64_t* keys, uint32_t* items, int count) {
-  __syncthreads();
-  for (int size = 2; size / 2 < count; size *= 2) {
-    for (int t = int(threadIdx.x);; t += int(blockDim.x)) {  // the two halves of `size`, the second one mirrored
-      const int place = t & (size / 2 - 1), first = 2 * (t - place) + place;
-      if (first >= count) break;
-      const int second = first - place + size - 1 - place;
-      if (second < count) order_pair(keys, items, first, second);
-    }
-    __syncthreads();
-    for (int step = size / 4; step > 0; step /= 2) {
-      for (int t = int(threadIdx.x);; t += int(blockDim.x)) {
-        const int place = t & (step - 1), first = 2 * (t - place) + place;
-        if (first >= count) break;
-        if (first + step < count) order_pair(keys, items, first, first + step);
-      }
-      __syncthreads();
-    }
-  }
+  bitonic_sort(count, [&](int first, int second) { order_pair(keys, items, first, second); });
 }
 
 // How many of the sorted pairs stand before (key, item).

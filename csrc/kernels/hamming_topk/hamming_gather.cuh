@@ -1,0 +1,37 @@
+// SPDX-License-Identifier: Apache-2.0
+// Lists of the codes within a distance of each query, unordered, that one pass over the database fills.
+#pragma once
+
+#include <cstdint>
+
+#include "hamming_topk/hamming_topk.h"
+
+namespace fasthash {
+
+// `reach` is read at the stride that ranking leaves thresholds with. A list that is full keeps on counting.
+struct Gathering {
+  CodeRows queries;
+  Database database;
+  const uint8_t* allow;
+  const int32_t* reach;  // (Q), `reach_stride` apart: the largest distance that a query's list takes
+  int64_t reach_stride, capacity;
+  int32_t* distances;  // (Q, capacity)
+  int32_t* places;     // (Q, capacity) positions in the database
+  int32_t* lengths;    // (Q) zeros at first
+
+#if defined(__CUDACC__) || defined(FASTHASH_CUDA_ON_CPU)
+  __device__ int32_t reach_of(int64_t query) const { return reach[query * reach_stride]; }
+  __device__ void append(int64_t query, int64_t n, int32_t distance) const {
+    const int32_t place = atomicAdd(&lengths[query], 1);
+    if (place >= capacity) return;
+    distances[query * capacity + place] = distance;
+    places[query * capacity + place] = int32_t(n);
+  }
+#endif
+};
+
+// Enqueue on `stream` (a cudaStream_t); return a cudaError_t.
+int gather_codes_cuda(const Gathering& args, void* stream);
+int gather_codes_tensor_cuda(const Gathering& args, void* stream);  // sm_90a; codes of at most 512 bytes
+
+}  // namespace fasthash
