@@ -22,6 +22,7 @@ from typing import Any
 
 import torch
 
+from bench import machine
 from bench.hamming import BITS
 
 SIZES = (1 << 16, 1 << 20, 1 << 24, 1 << 28)
@@ -71,7 +72,7 @@ def measure(native: ctypes.CDLL, threads: Iterable[int], quick: bool = False) ->
 
 def _pool(threads: int) -> ThreadPoolExecutor:
     """Threads on cores of their own, where there are enough."""
-    cores = sorted(os.sched_getaffinity(0))
+    cores = machine.usable_cores()
     free, lock = iter(cores), threading.Lock()
 
     def bind() -> None:

@@ -31,6 +31,11 @@ def cpu_model() -> str:
     return next((v.strip() for k, v in fields.items() if k.strip() == "model name"), platform.machine())
 
 
+def usable_cores() -> list[int]:
+    """The cores that this process may use; none where threads cannot be bound to them."""
+    return sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
+
+
 def _git(*arguments: str) -> str | None:
     command = ["git", "-C", str(ROOT), *arguments]
     try:

@@ -34,9 +34,9 @@ _LEGEND = (
     "Faiss, held to AVX2, is compared with that), `scan alone` hamming_topk with k = 1 in place of the op. `limit` "
     "is the share of what the machine can do at best, measured in the same run: copy or read bandwidth for as many "
     "bytes, or Hamming comparisons out of the first cache with an exclusive or, a popcount and a minimum for each "
-    "word (popcount scan limit: a search that works otherwise can exceed it). (1.0 cores): with several threads, no "
-    "more than so many cores were busy. On a GPU calls are timed by events with a cold cache, and `in a row` is the "
-    "time per call of calls that follow one another."
+    "word (popcount scan limit: a search that works otherwise can exceed it). (1.0 cores) marks a time in which no "
+    "more cores than that were busy, fewer than threads. On a GPU calls are timed by events with a cold cache, and "
+    "`in a row` is the time per call of calls that follow one another."
 )
 _SHORT = (
     "How many times as long Faiss takes, the better of its two flat searches; with 1 thread / 2 threads. For a "

@@ -73,8 +73,11 @@ def _joined(group: list[Row]) -> Row:
 
 
 def few_cores(cores: float | None, threads: int) -> float | None:
-    """The number of busy cores where it is suspiciously low for as many threads, else None."""
-    few = cores is not None and threads > 1 and cores < BUSY_AT_LEAST * threads
+    """The number of busy cores where it is suspiciously low for as many threads, else None.
+
+    Several threads may have shared a core, or left the work to one of them; or others used the machine.
+    """
+    few = cores is not None and cores < BUSY_AT_LEAST * threads
     return cores if few else None
 
 

@@ -20,6 +20,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from bench import machine
 from bench.inputs import CACHE
 from bench.machine import ROOT
 from bench.plan import Benchmark
@@ -127,7 +128,7 @@ def run(files: dict[str, list[Benchmark]], options: Options, folder: Path, say: 
 
 def _bound(threads: int) -> dict[str, str]:
     """What binds each OpenMP thread to a core, where there are enough cores."""
-    if threads > len(os.sched_getaffinity(0)):
+    if threads > len(machine.usable_cores()):
         return {}
     return {"OMP_PROC_BIND": "true", "OMP_PLACES": "cores", "OMP_DYNAMIC": "false"}
 

@@ -216,7 +216,7 @@ def _cell(group: Group, column: Column, named: bool = True) -> str:
 
 
 def _cores(row: Row) -> str:
-    """A mark on rows of several threads that kept few cores busy."""
+    """A mark on rows that kept fewer cores busy than they had threads."""
     few = results.few_cores(row.get("cores"), row["threads"])
     return "" if few is None else f" ({few:.1f} cores)"
 

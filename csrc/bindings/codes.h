@@ -7,12 +7,13 @@
 
 namespace fasthash::bindings {
 
-constexpr int64_t max_code_bytes = INT32_MAX / 8;  // distances are int32
+// A candidate of a search is one word of 64 bits: 24 for its distance, 40 for its position.
+constexpr int64_t max_code_bytes = (int64_t(1) << 21) - 1, max_codes = int64_t(1) << 40;
 
 inline void check_packed(const Argument& argument, const View& view) {
   argument.expect(view.dtype == Dtype::uint8, "a tensor of dtype uint8", dtype_name(view.dtype));
   argument.expect(view.rank() == 2 && view.sizes[1] > 0, "of shape (rows, bytes > 0)", text(view.sizes));
-  argument.expect(view.sizes[1] <= max_code_bytes, "of less than 2^31 bits in a row", text(view.sizes));
+  argument.expect(view.sizes[1] <= max_code_bytes, "of less than 2^24 bits in a row", text(view.sizes));
 }
 
 // A database (N, W) of rows that fits queries (Q, W).
@@ -20,6 +21,7 @@ inline void check_rows(const Argument& argument, const View& queries, const View
   check_packed(argument, database);
   argument.expect(database.sizes[1] == queries.sizes[1],
                   "of shape (rows, " + std::to_string(queries.sizes[1]) + ") like queries", text(database.sizes));
+  argument.expect(database.sizes[0] <= max_codes, "of at most 2^40 rows", text(database.sizes));
 }
 
 // A database in the scan layout, int64 (G, words, 8), that holds `count` codes as wide as queries (Q, W).
@@ -83,8 +85,8 @@ class QueriesAndDatabase {
   static const Tensor& checked(const char* op, const Tensor& queries, const Tensor& database, int64_t packed_codes) {
     const View first = Door::view(queries), second = Door::view(database);
     check_packed({op, "queries"}, first);
-    Argument{op, "packed_codes"}.expect(packed_codes >= -1 && packed_codes < int64_t(1) << 56,
-                                        "-1 (rows) or a number of codes below 2^56", packed_codes);
+    Argument{op, "packed_codes"}.expect(packed_codes >= -1 && packed_codes <= max_codes,
+                                        "-1 (rows) or a number of codes up to 2^40", packed_codes);
     const Argument argument{op, "database"};
     if (packed_codes < 0)
       check_rows(argument, first, second);

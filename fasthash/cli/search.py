@@ -7,16 +7,18 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
+import numpy as np
+import torch
 import typer
 from rich.markup import escape
 from rich.table import Table
+from torch import Tensor
 
 from fasthash.cli.console import print_table
 from fasthash.data import CodeSet, DataError
 from fasthash.index import HammingIndex
 from fasthash.training import encode_images, load_run, resolve_device
 from fasthash.training.build import image_folder
-from fasthash.types import HammingTopK
 
 
 def search(
@@ -26,6 +28,12 @@ def search(
     codes: Annotated[Path | None, typer.Option(help="Codes file to search; RUN/codes-train.safetensors.")] = None,
     index: Annotated[Path | None, typer.Option(help="Index file to search; names need --codes too.")] = None,
     k: Annotated[int, typer.Option("-k", "--k", min=1, help="Nearest images to show.")] = 10,
+    radius: Annotated[
+        int | None, typer.Option(min=0, help="Show all images within so many bits, in place of the k nearest.")
+    ] = None,
+    allow: Annotated[
+        Path | None, typer.Option(help="NumPy file (.npy) of ids: only these may be found; others are passed over.")
+    ] = None,
     device: Annotated[str, typer.Option(help="cpu, cuda or auto.")] = "auto",
 ) -> None:
     """Find the images whose codes are nearest to those of the query images.
@@ -42,9 +50,17 @@ def search(
         raise DataError(f"{codes or index}: expected codes of {trained.config.bits} bits, got {searched.bits}")
     folder = replace(image_folder(trained.config, run), size=trained.image_size, on_broken="fail")
     queries = folder.read_files(files)
-    found = searched.search(encode_images(trained.model, queries), k)
-    for row, name in enumerate(queries.names):
-        print_table(f"Nearest to {name}", _table(row, found, known))
+    encoded, allowed = encode_images(trained.model, queries), None if allow is None else _ids(allow)
+    if radius is None:
+        found = list(zip(*searched.search(encoded, k, allowed), strict=True))
+        title = "Nearest to"
+    else:
+        ball = searched.range_search(encoded, radius, allowed)
+        sizes = ball.offsets.diff().tolist()
+        found = list(zip(torch.split(ball.distances, sizes), torch.split(ball.ids, sizes), strict=True))
+        title = f"Within {radius} bits of"
+    for name, (distances, ids) in zip(queries.names, found, strict=True):
+        print_table(f"{title} {name}", _table(distances, ids, known))
 
 
 def _known(run: Path, codes: Path | None) -> CodeSet:
@@ -65,7 +81,19 @@ def _index(path: Path | None, known: CodeSet | None) -> HammingIndex:
     return built
 
 
-def _table(row: int, found: HammingTopK, known: CodeSet | None) -> Table:
+def _ids(path: Path) -> Tensor:
+    """(n,) int64 ids from a NumPy file; nothing is unpickled."""
+    try:
+        ids = np.load(path, allow_pickle=False)
+    except (ValueError, EOFError) as error:
+        raise DataError(f"{path}: expected a NumPy file (.npy) of ids, got a truncated or foreign one") from error
+    if not isinstance(ids, np.ndarray) or ids.ndim != 1 or ids.dtype.kind not in "iu":
+        got = f"{ids.dtype} {ids.shape}" if isinstance(ids, np.ndarray) else "an archive"
+        raise DataError(f"{path}: expected whole numbers in one dimension, got {got}")
+    return torch.from_numpy(ids.astype(np.int64))
+
+
+def _table(distances: Tensor, ids: Tensor, known: CodeSet | None) -> Table:
     """The nearest images of one query; padding (id -1) is left out."""
     table = Table()
     table.add_column("rank", justify="right")
@@ -74,7 +102,7 @@ def _table(row: int, found: HammingTopK, known: CodeSet | None) -> Table:
     if known is not None:
         table.add_column("class")
         table.add_column("image", overflow="fold")
-    for rank, (distance, number) in enumerate(zip(found.distances[row].tolist(), found.ids[row].tolist(), strict=True)):
+    for rank, (distance, number) in enumerate(zip(distances.tolist(), ids.tolist(), strict=True)):
         if number < 0:
             break
         cells = [str(rank + 1), str(distance), str(number)]

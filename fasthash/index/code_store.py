@@ -81,6 +81,8 @@ class CodeStore:
         """Positions (n,) of ids (n,), and which of them are here at all; positions of others mean nothing."""
         if not self.count:
             return torch.zeros_like(ids), torch.zeros_like(ids, dtype=torch.bool)
+        if int(self.ids[-1] - self.ids[0]) == self.count - 1:  # none is left out
+            return ids - self.ids[0], (ids >= self.ids[0]) & (ids <= self.ids[-1])
         positions = torch.searchsorted(self.ids, ids.contiguous()).clamp_(max=self.count - 1)
         return positions, self.ids[positions] == ids
 
@@ -102,8 +104,15 @@ class CodeStore:
         longer = self.appended(rows, ids)
         if not self.count or int(ids[0]) > int(self.ids[-1]):
             return longer
-        first = layout.first_of_tile(int(torch.searchsorted(self.ids, ids[0])))
-        return longer._selected(first, first + longer.ids[first:].argsort())
+        places = torch.searchsorted(self.ids, ids)
+        first = layout.first_of_tile(int(places[0]))
+        places += torch.arange(len(ids), device=self.device) - first
+        new = torch.zeros(longer.count - first, dtype=torch.bool, device=self.device)
+        new[places] = True
+        positions = torch.empty_like(new, dtype=torch.int64)
+        positions[places] = torch.arange(self.count, longer.count, device=self.device)
+        positions[~new] = torch.arange(first, self.count, device=self.device)
+        return longer._selected(first, positions)
 
     def without(self, positions: Tensor) -> CodeStore:
         """Without the codes at positions (n,), n > 0."""

@@ -21,7 +21,7 @@ STORAGES = ("device", "host")
 
 _NAME = "HammingIndex"
 _MAX_ID = torch.iinfo(torch.int64).max
-_FEW = 32  # where fewer than one code in so many is allowed, those are taken out and searched alone
+_FEW = 64  # where fewer than one code in so many is allowed, those are taken out and searched alone
 
 
 class HammingIndex:
@@ -284,25 +284,27 @@ class HammingIndex:
     def _candidates(self, allow: Tensor | None) -> tuple[Iterable[Piece], Tensor]:
         """The codes to search, in pieces on the device, and the ids of their positions."""
         database, ids = self._store.database, self._store.ids
-        mask = None if allow is None else self._mask(allow)
-        if mask is not None and int(mask.sum()) * _FEW <= len(self):
-            few = mask.nonzero().flatten()
-            return [Piece(0, self._store.rows(few).to(self._device), None)], ids[few]
-        bits = None if mask is None else ops.pack_codes(mask).to(self._device)
+        allowed = None if allow is None else self._allowed(allow)
+        if allowed is not None and allowed.dtype == torch.int64:
+            return [Piece(0, self._store.rows(allowed).to(self._device), None)], ids[allowed]
+        mask = None if allowed is None else ops.pack_codes(allowed).to(self._device)
         if self._storage == "device" or not len(self):
-            return [Piece(0, database, bits)], ids
-        return pieces.streamed(database, bits, self._device), ids
+            return [Piece(0, database, mask)], ids
+        return pieces.streamed(database, mask, self._device), ids
 
-    def _mask(self, allow: Tensor) -> Tensor:
-        """(N,) bool, where the codes are stored."""
+    def _allowed(self, allow: Tensor) -> Tensor:
+        """The codes that may be found: (N,) bool, or, where they are few, their positions int64, ascending."""
         self._check_device("allow", allow)
         if allow.dtype == torch.bool:
             _checks.require(allow.shape == (len(self),), _NAME, "allow", f"of shape ({len(self)},)", tuple(allow.shape))
-            return allow.to(self._place)
+            allow = allow.to(self._place)
+            return allow.nonzero().flatten() if int(allow.sum()) * _FEW <= len(self) else allow
         positions, known = self._store.find(self._integers("allow", allow))
-        mask = torch.zeros(len(self), dtype=torch.bool, device=self._place)
-        mask[positions[known]] = True
-        return mask
+        positions = positions[known]
+        if len(positions) * _FEW <= len(self):
+            few: Tensor = torch.unique(positions)
+            return few
+        return torch.zeros(len(self), dtype=torch.bool, device=self._place).index_fill_(0, positions, True)
 
     def _positions(self, ids: Tensor) -> Tensor:
         """Where ids are; refuses those that the index does not hold."""

@@ -29,7 +29,7 @@ def hamming_distance(queries: Tensor, database: Tensor | PackedDatabase) -> Tens
         (Q, N) int32 distances in bits, the same on every device and machine. They have no gradient.
 
     Raises:
-        ValueError: not uint8, not a matrix with W > 0, unequal widths or devices, or 2^31 bits or more in a code.
+        ValueError: not uint8, not a matrix with W > 0, unequal widths or devices, or 2^24 bits or more in a code.
 
     Source: Hamming, "Error Detecting and Error Correcting Codes", Bell System Technical Journal 29 (1950).
     """

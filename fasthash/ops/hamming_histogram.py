@@ -40,7 +40,7 @@ def hamming_histogram(
         labels. They have no gradient.
 
     Raises:
-        ValueError: not uint8, not a matrix with W > 0, unequal widths or devices, 2^31 bits or more in a code; labels
+        ValueError: not uint8, not a matrix with W > 0, unequal widths or devices, 2^24 bits or more in a code; labels
             of one side only, of two kinds, of another dtype, length or width.
         KeyboardInterrupt: on the CPU, soon after Ctrl-C.
 

@@ -41,7 +41,7 @@ def hamming_range(
         the places `offsets[q]` up to `offsets[q + 1]`. They have no gradient.
 
     Raises:
-        ValueError: not uint8, not a matrix with W > 0, unequal widths or devices, 2^31 bits or more in a code,
+        ValueError: not uint8, not a matrix with W > 0, unequal widths or devices, 2^24 bits or more in a code,
             radius < 0, or `ids` or `allow` of another dtype or length.
         MemoryError: the results, 12 bytes each, would need more memory than is available (on Linux `MemAvailable` of
             /proc/meminfo; on CUDA what the allocator gives). On the CPU nothing of them has been allocated by then.

@@ -42,7 +42,7 @@ def hamming_topk(
         the rest is id -1 at distance 2147483647. They have no gradient.
 
     Raises:
-        ValueError: not uint8, not a matrix with W > 0, unequal widths or devices, 2^31 bits or more in a code, k
+        ValueError: not uint8, not a matrix with W > 0, unequal widths or devices, 2^24 bits or more in a code, k
             outside 1..N, `ids` or `allow` of another dtype or length, or on CUDA N >= 2^31.
         KeyboardInterrupt: on the CPU, within half a second of Ctrl-C.
 

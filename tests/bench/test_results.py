@@ -90,7 +90,9 @@ def test_cpu_time_and_busy_cores_are_medians_of_the_rounds():
     assert (row["cpu"], row["cores"]) == (4.0, 1.8)
 
 
-@pytest.mark.parametrize(("cores", "threads", "few"), [(1.0, 2, 1.0), (1.6, 2, None), (1.0, 1, None), (None, 2, None)])
+@pytest.mark.parametrize(
+    ("cores", "threads", "few"), [(1.0, 2, 1.0), (1.6, 2, None), (1.0, 1, None), (0.5, 1, 0.5), (None, 2, None)]
+)
 def test_few_cores_are_suspicious(cores, threads, few):
     assert results.few_cores(cores, threads) == few
 

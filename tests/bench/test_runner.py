@@ -10,7 +10,7 @@ import sys
 import pytest
 
 import fasthash
-from bench import results, runner
+from bench import machine, results, runner
 from bench.plan import Benchmark, Case, Library, chosen_files, files, shown
 from tests.native import ROOT
 
@@ -55,7 +55,7 @@ def test_what_the_machine_lacks_is_named():
     assert missing == [{"op": "some_op", "library": "x", "reason": "no such unit"}]
 
 
-@pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="one core")
+@pytest.mark.skipif(len(machine.usable_cores()) < 2, reason="threads cannot have cores of their own")
 def test_openmp_threads_are_bound_where_there_are_cores(monkeypatch):
     assert runner._bound(2)["OMP_PROC_BIND"] == "true"
     assert runner._bound(10_000) == {}

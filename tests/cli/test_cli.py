@@ -2,8 +2,10 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 
+import numpy as np
 import pytest
 import torch
 from typer.testing import CliRunner
@@ -105,6 +107,20 @@ def test_encode_search_evaluate(trained, images, tmp_path):
     result = run("search", "--run", trained, "--index", tmp_path / "index.safetensors", "-k", 99, query)
     assert result.exit_code == 0, result.output
     assert result.output.count(" │ ") == 2 * 36
+    everything = ("search", "--run", trained, query, "--radius", 12)
+    result = run(*everything)
+    assert result.exit_code == 0, result.output
+    assert "Within 12 bits of" in result.output
+    assert result.output.count("dots/") == 12 + 1
+    np.save(tmp_path / "ids.npy", np.array([13, 2, 999], dtype=np.int32))
+    result = run(*everything, "--allow", tmp_path / "ids.npy")
+    assert re.findall(r"(dots|bars)/(\d+)", result.output)[1:] == [("dots", "001"), ("bars", "002")]
+    np.save(tmp_path / "floats.npy", np.zeros(3))
+    assert "floats.npy: expected whole numbers in one dimension, got float64 (3,)" in (
+        fails(*everything, "--allow", tmp_path / "floats.npy")
+    )
+    assert "x.png: expected a NumPy file" in fails(*everything, "--allow", tmp_path / "x.png")
+    assert "No such file" in fails(*everything, "--allow", tmp_path / "none.npy")
 
     result = run("evaluate", "--run", trained, "--report", tmp_path / "report.html")
     assert result.exit_code == 0, result.output

@@ -142,7 +142,7 @@ def test_a_range_of_everything_and_of_nothing():
 def test_few_allowed_codes_and_many(rows):
     """Few are taken out and searched alone, many are masked."""
     index, queries = filled(24, rows, 2), packed(3, 24, 1)
-    for count in (0, 1, rows // 32, rows // 32 + 1, rows):
+    for count in (0, 1, rows // 64, rows // 64 + 1, rows):
         allowed = index.ids[torch.randperm(rows)[:count]]
         expected = naive_search(index.codes, index.ids, queries, 5, set(allowed.tolist()))
         assert as_pairs(index.search(queries, 5, allowed)) == expected

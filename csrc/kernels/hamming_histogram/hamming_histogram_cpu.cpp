@@ -13,7 +13,7 @@
 namespace fasthash {
 namespace {
 
-constexpr int64_t plane_bytes = 256 << 10, plane_codes = 16384;  // of a block: it stays in the second-level cache
+constexpr int64_t plane_bytes = 384 << 10, plane_codes = 65536;  // of a block: it stays in the second-level cache
 constexpr int64_t queries_for_planes = 4;                        // from here on planes are worth their preparation
 constexpr int64_t max_queries = 128;          // that a block of codes meets after it has been rearranged
 constexpr int64_t words_per_block = 1 << 29;  // pairs of words compared in one block of work: about 0.1 s
@@ -71,7 +71,7 @@ void count_in_slices(const HammingHistogram& args, const Range& queries, const s
     const int64_t count = std::min(block.codes(), args.database.count - first);
     std::fill(present.begin(), present.end(), 0);
     allowed_words(nullptr, 0, count, present.data());
-    const SlicedCodes codes = block.load(layout.load(args.database, first, count));
+    const SlicedCodes codes = block.load(layout.load_whole(args.database, first, count));
     if (args.labelled()) labels.load(first, count);
     for (int64_t i = 0; i < queries.count; ++i) {
       const int64_t q = queries.begin + i;

@@ -8,21 +8,35 @@
 
 namespace fasthash {
 
-LayoutBlock::LayoutBlock(int64_t codes, int64_t width)
-    : codes_(codes), width_(width), lines_(size_t(packed_bytes(codes, width) / 64)) {}
+LayoutBlock::LayoutBlock(int64_t codes, int64_t width) : codes_(codes), width_(width) {}
 
-const uint8_t* LayoutBlock::load(const Database& database, int64_t first, int64_t count) {
-  if (const uint8_t* place = where_it_lies(database, first)) return place;
-  copy(database, first, count);
-  return reinterpret_cast<const uint8_t*>(lines_.data());
+namespace {
+
+// Null where the codes lie otherwise, or end before `readable` of them are there to be read.
+const uint8_t* where_they_lie(const Database& database, int64_t first, int64_t readable) {
+  const int64_t bytes = words_of(database.width) * word_bytes(database.width);
+  const bool dense = database.width <= 8 && database.stride == database.width && database.width == bytes;
+  if (!database.packed() && !dense) return nullptr;
+  const int64_t end = database.packed() ? ceil_div(database.count, tile_codes) * tile_codes : database.count;
+  return first + readable <= end ? database.data + first * bytes : nullptr;
 }
 
-// Null where the codes lie otherwise, or end before codes() are there to be read.
-const uint8_t* LayoutBlock::where_it_lies(const Database& database, int64_t first) const {
-  const bool dense = width_ <= 8 && database.stride == width_ && width_ == word_bytes(width_);
-  if (!database.packed() && !dense) return nullptr;
-  const int64_t readable = database.packed() ? ceil_div(database.count, tile_codes) * tile_codes : database.count;
-  return first + codes_ <= readable ? database.data + first * code_bytes() : nullptr;
+}  // namespace
+
+const uint8_t* LayoutBlock::load(const Database& database, int64_t first, int64_t count) {
+  return load(database, first, count, ceil_div(count, tile_codes) * tile_codes);
+}
+
+const uint8_t* LayoutBlock::load_whole(const Database& database, int64_t first, int64_t count) {
+  return load(database, first, count, codes_);
+}
+
+const uint8_t* LayoutBlock::load(const Database& database, int64_t first, int64_t count, int64_t readable) {
+  if (const uint8_t* place = where_they_lie(database, first, readable)) return place;
+  const size_t lines = size_t(packed_bytes(readable, width_) / 64);
+  if (lines_.size() < lines) lines_.resize(lines);
+  copy(database, first, count);
+  return reinterpret_cast<const uint8_t*>(lines_.data());
 }
 
 void LayoutBlock::copy(const Database& database, int64_t first, int64_t count) {

@@ -10,7 +10,7 @@
 
 namespace {
 
-constexpr int leaf_bins = 16;  // distances that are told apart without a branch
+constexpr int leaf_bins = 16;   // distances that are told apart without a branch
 constexpr int max_leaves = 32;  // of the 9 bits of a distance the upper 5
 
 FH_INLINE bool none(Slice a) { return !any_zero(~a); }

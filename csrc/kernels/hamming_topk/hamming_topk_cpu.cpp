@@ -96,7 +96,7 @@ struct HammingTopkSearch::State {
   void make_task(int64_t task) {
     const Range queries = queries_of(task);
     const TopkQueries mine{query_words.data() + queries.begin * words, queries.count(), args.database.width,
-                           lists.data() + task % segments * args.queries.count + queries.begin, list_capacity(args)};
+                           lists.data() + task % segments * args.queries.count + queries.begin};
     tasks.emplace_back(rules, mine);
   }
 

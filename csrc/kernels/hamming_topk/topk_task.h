@@ -18,7 +18,6 @@ struct TopkQueries {
   const uint64_t* words;  // (count, words of a code)
   int64_t count, width;   // width in bytes
   CandidateList* lists;   // (count)
-  int64_t capacity;       // of each list
 };
 
 class TopkTask {
@@ -32,6 +31,9 @@ class TopkTask {
   void scan(const Database& database, const uint8_t* allow, int64_t begin, int64_t end);
   // From now on for these alone, which begin anew without a threshold.
   void scan_again(std::vector<int32_t> queries);
+
+  // From now on the query takes distances below `threshold`.
+  void set_threshold(int64_t query, int64_t threshold);
 
   int64_t block_codes() const;
 
@@ -48,7 +50,6 @@ class TopkTask {
   };
 
   void seed_from(const CodeSample& sample, int64_t k);
-  void set_threshold(int64_t query, int64_t threshold);
   void scan_slices(const uint8_t* layout, int64_t first, bool masked);
   void scan_words(const uint8_t* layout, int64_t first, int64_t count, bool masked);
   void scan_one(int64_t query, const uint8_t* layout, int64_t first, int64_t count, bool masked);
@@ -65,7 +66,7 @@ class TopkTask {
   std::unique_ptr<Slicing> slicing_;
   LayoutBlock layout_;
   std::vector<uint64_t> allowed_;  // of the block
-  std::vector<Hit> hits_;          // (scan_queries, codes of a block and hit_slack)
+  std::unique_ptr<Hit[]> hits_;    // (queries at once, codes of a block and hit_slack), left uninitialised
   std::vector<int32_t> counts_;    // (bits + 1)
   ScanBelow* scan_below_;
   ScanBelowMany* scan_below_many_;

@@ -10,9 +10,16 @@ namespace {
 
 constexpr int64_t queries_per_chunk = 64;  // whose hits in a block are noted before they are taken
 
+// Few queries take more at a time, since what they gain from the first-level cache is less than what each block costs.
 int64_t codes_of_block(const TopkQueries& queries) {
-  if (!scanned_in_slices(queries.count, queries.width)) return block_codes(words_of(queries.width));
-  return SlicedBlock(SliceShape(queries.width), select_slices()).codes();
+  if (scanned_in_slices(queries.count, queries.width))
+    return SlicedBlock(SliceShape(queries.width), select_slices()).codes();
+  return block_codes(words_of(queries.width)) * (queries.count < scan_queries ? 4 : 1);
+}
+
+int64_t hits_of_block(const TopkQueries& queries) {
+  const bool many = queries.count >= scan_queries && words_of(queries.width) > 2;
+  return (many ? scan_queries : 1) * (codes_of_block(queries) + hit_slack);
 }
 
 }  // namespace
@@ -33,7 +40,7 @@ TopkTask::TopkTask(const CandidateRules& rules, const TopkQueries& queries)
       pruner_(rules),
       layout_(codes_of_block(queries), queries.width),
       allowed_(size_t(layout_.codes() / 64)),
-      hits_(size_t(scan_queries * (layout_.codes() + hit_slack))),
+      hits_(new Hit[size_t(hits_of_block(queries))]),
       counts_(size_t(rules.bits + 1)),
       scan_below_(select_scan_below()),
       scan_below_many_(select_scan_below_many()) {
@@ -84,7 +91,7 @@ void TopkTask::seed_from(const CodeSample& sample, int64_t rank) {
   if (rank > count) return;
   for (int64_t query = 0; query < queries_.count; ++query) {
     const ScanRun run = run_of(query, sample.database().data, count);
-    set_threshold(query, nth_distance(scan_below_(run, int32_t(rules_.bits + 1), hits_.data()), rank) + 1);
+    set_threshold(query, nth_distance(scan_below_(run, int32_t(rules_.bits + 1), hits_.get()), rank) + 1);
   }
 }
 
@@ -107,11 +114,10 @@ void TopkTask::scan(const Database& database, const uint8_t* allow, int64_t begi
       allowed_words(allow, first, count, allowed_.data());
       if (std::all_of(allowed_.begin(), allowed_.end(), [](uint64_t word) { return word == 0; })) continue;
     }
-    const uint8_t* layout = layout_.load(database, first, count);
     if (slicing_)
-      scan_slices(layout, first, masked);
+      scan_slices(layout_.load_whole(database, first, count), first, masked);
     else
-      scan_words(layout, first, count, masked);
+      scan_words(layout_.load(database, first, count), first, count, masked);
   }
 }
 
@@ -158,7 +164,7 @@ void TopkTask::bound_by(int64_t query, const uint8_t* layout, int64_t count) {
   const CandidateList& list = queries_.lists[query];
   if (list.size > 0 || list.threshold <= rules_.bits || count < 2 * rules_.k) return;
   const ScanRun run = run_of(query, layout, std::min(count, std::max(first_codes, 2 * rules_.k)));
-  const int64_t found = scan_below_(run, int32_t(rules_.bits + 1), hits_.data());
+  const int64_t found = scan_below_(run, int32_t(rules_.bits + 1), hits_.get());
   set_threshold(query, nth_distance(found, rules_.k) + 1);
 }
 
@@ -175,8 +181,8 @@ void TopkTask::scan_one(int64_t query, const uint8_t* layout, int64_t first, int
   if (!masked) bound_by(query, layout, count);
   const int64_t threshold = queries_.lists[query].threshold;
   if (threshold == 0) return;
-  const int64_t found = scan_below_(run_of(query, layout, count), int32_t(threshold), hits_.data());
-  if (found) add_hits(query, hits_.data(), found, first, masked);
+  const int64_t found = scan_below_(run_of(query, layout, count), int32_t(threshold), hits_.get());
+  if (found) add_hits(query, hits_.get(), found, first, masked);
 }
 
 void TopkTask::scan_many(const int64_t* queries, const uint8_t* layout, int64_t first, int64_t count, bool masked) {
