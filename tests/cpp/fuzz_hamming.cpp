@@ -140,12 +140,15 @@ FUZZ(layout_block) {
   const Codes codes = fuzz::codes_of(choices, choices.between(1, 900), width);
   const Placed placed(codes, choices.between(0, 63), choices.coin());
   const int64_t bytes = word_bytes(width), words = words_of(width);
+  const bool whole = choices.coin();
   on_every_machine([&] {
     LayoutBlock block(tiles * tile_codes, width);
     for (int64_t first = 0; first < codes.count; first += block.codes()) {
       const int64_t count = std::min(block.codes(), codes.count - first);
-      const uint8_t* layout = block.load(placed.database(), first, count);
-      const std::vector<uint8_t> read(layout, layout + block.codes() * block.code_bytes());
+      const Database database = placed.database();
+      const uint8_t* layout = whole ? block.load_whole(database, first, count) : block.load(database, first, count);
+      const int64_t readable = whole ? block.codes() : ceil_div(count, tile_codes) * tile_codes;
+      const std::vector<uint8_t> read(layout, layout + readable * block.code_bytes());
       int64_t wrong = 0;
       for (int64_t i = 0; i < count * words; ++i) {
         const int64_t n = i / words, w = i % words;

@@ -24,7 +24,7 @@ struct SliceCase {
     std::copy_n(database.bytes.begin() + (first() + 3) * width, width, queries.bytes.begin() + near_query * width);
     load_words(queries.rows(), 0, query_count, words.data());
     const Database loaded = packed_layout ? packed.database() : as_database(database.rows());
-    codes = layout.load(loaded, first(), count());
+    codes = layout.load_whole(loaded, first(), count());
     sliced = block.load(codes);
   }
 

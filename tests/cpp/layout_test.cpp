@@ -9,14 +9,15 @@ namespace fasthash {
 namespace {
 
 // Loads every block of 128 codes; all that a block promises can be read.
-void expect_blocks(const Codes& codes, const Database& database) {
+void expect_blocks(const Codes& codes, const Database& database, bool whole) {
   LayoutBlock block(128, codes.width);
   const int64_t bytes = word_bytes(codes.width), words = words_of(codes.width);
   CHECK_EQ(block.code_bytes(), words * bytes);
   for (int64_t first = 0; first < codes.count; first += block.codes()) {
     const int64_t count = std::min(block.codes(), codes.count - first);
-    const uint8_t* layout = block.load(database, first, count);
-    const std::vector<uint8_t> all(layout, layout + block.codes() * block.code_bytes());
+    const uint8_t* layout = whole ? block.load_whole(database, first, count) : block.load(database, first, count);
+    const int64_t readable = whole ? block.codes() : ceil_div(count, tile_codes) * tile_codes;
+    const std::vector<uint8_t> all(layout, layout + readable * block.code_bytes());
     int64_t wrong = 0;
     for (int64_t i = 0; i < count * words; ++i) {
       const uint64_t word = word_of(codes, first + i / words, i % words);
@@ -32,8 +33,10 @@ TEST(layout_blocks_hold_the_codes_of_rows_and_of_packed_databases) {
       for (int64_t count : {1, 63, 64, 65, 128, 256, 333}) {
         for (int64_t gap : {0, 5}) {
           const Codes codes(count, width, unsigned(width), gap);
-          expect_blocks(codes, as_database(codes.rows()));
-          expect_blocks(codes, PackedCodes(codes).database());
+          for (bool whole : {false, true}) {
+            expect_blocks(codes, as_database(codes.rows()), whole);
+            expect_blocks(codes, PackedCodes(codes).database(), whole);
+          }
         }
       }
     }
@@ -46,7 +49,7 @@ TEST(layout_blocks_take_rows_from_any_address) {
     std::vector<uint8_t> buffer(codes.bytes.size() + 64);
     for (int64_t offset : {1, 4, 8, 63}) {
       std::copy(codes.bytes.begin(), codes.bytes.end(), buffer.begin() + offset);
-      expect_blocks(codes, as_database(codes.rows_at(buffer.data() + offset)));
+      for (bool whole : {false, true}) expect_blocks(codes, as_database(codes.rows_at(buffer.data() + offset)), whole);
     }
   }
 }
@@ -59,10 +62,12 @@ TEST(layout_blocks_copy_only_what_does_not_lie_in_place) {
     LayoutBlock block(128, width);
     CHECK_EQ(block.load(database, 128, 128), database.data + packed_place(width, 128, 0));
     CHECK_EQ(block.load(rows, 128, 128) == rows.data + 128 * width, width == 4 || width == 8);
-    const auto* copied = block.load(rows, 256, 44);  // the rows end before the block does
+    const uint8_t* last = database.data + packed_place(width, 256, 0);
+    CHECK_EQ(block.load(database, 256, 44), last);       // 320 codes can be read
+    CHECK(block.load_whole(database, 256, 44) != last);  // the block ends at 384
+    const auto* copied = block.load(rows, 256, 44);      // the rows end before the tile does
     CHECK(copied != rows.data + 256 * width);
     CHECK_EQ(reinterpret_cast<uintptr_t>(copied) % 64, 0u);
-    CHECK_EQ(block.load(database, 256, 44), copied);  // 320 codes can be read, the block ends at 384
   }
 }
 
