@@ -3,7 +3,9 @@
 #pragma once
 
 #include <algorithm>
+#include <bitset>
 #include <cstdint>
+#include <cstring>
 #include <random>
 #include <utility>
 #include <vector>
@@ -28,6 +30,13 @@ struct Codes {
   CodeRows rows() const { return rows_at(bytes.data()); }
   CodeRows rows_at(const uint8_t* data) const { return {data, count, width, stride}; }
 };
+
+// Word w of code n, filled up with zeros.
+inline uint64_t word_of(const Codes& codes, int64_t n, int64_t w) {
+  uint64_t word = 0;
+  std::memcpy(&word, codes.bytes.data() + n * codes.stride + 8 * w, size_t(std::min<int64_t>(8, codes.width - 8 * w)));
+  return word;
+}
 
 // The same codes in the scan layout, byte by byte where packed_place says.
 class PackedCodes {
@@ -77,11 +86,9 @@ struct Selection {
 };
 
 inline int32_t naive_distance(const Codes& a, int64_t i, const Codes& b, int64_t j) {
+  const uint8_t *x = a.bytes.data() + i * a.stride, *y = b.bytes.data() + j * b.stride;
   int32_t distance = 0;
-  for (int64_t bit = 0; bit < 8 * a.width; ++bit) {
-    const unsigned x = a.bytes[size_t(i * a.stride + bit / 8)], y = b.bytes[size_t(j * b.stride + bit / 8)];
-    distance += int32_t(((x ^ y) >> (bit % 8)) & 1u);
-  }
+  for (int64_t byte = 0; byte < a.width; ++byte) distance += int32_t(std::bitset<8>(x[byte] ^ y[byte]).count());
   return distance;
 }
 
@@ -97,7 +104,7 @@ struct TopkResult {
   std::vector<int32_t> distances;  // (Q, k)
   std::vector<int64_t> ids;        // (Q, k)
 
-  TopkResult(int64_t queries, int64_t k) : distances(size_t(queries * k), -1), ids(size_t(queries * k), -1) {}
+  TopkResult(int64_t queries, int64_t k) : distances(size_t(queries * k), -1), ids(size_t(queries * k), -2) {}
 };
 
 // All pairs (distance, id) of one query that may be found, in order.

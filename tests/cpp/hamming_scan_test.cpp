@@ -79,5 +79,70 @@ TEST(scans_report_every_code_and_no_other) {
   });
 }
 
+// Hits are all the codes below the threshold, by rising place.
+void expect_hits(const std::vector<Hit>& hits, int64_t found, const Codes& queries, int64_t query, const Codes& codes,
+                 int32_t threshold) {
+  std::vector<int32_t> places, distances, near, expected;
+  for (int64_t i = 0; i < found; ++i) {
+    places.push_back(hits[size_t(i)].place);
+    distances.push_back(hits[size_t(i)].distance);
+  }
+  for (int64_t n = 0; n < codes.count; ++n) {
+    if (naive_distance(queries, query, codes, n) >= threshold) continue;
+    near.push_back(int32_t(n));
+    expected.push_back(naive_distance(queries, query, codes, n));
+  }
+  CHECK_EQ(places, near);
+  CHECK_EQ(distances, expected);
+}
+
+TEST(scans_read_codes_of_32_bit_words) {
+  on_every_machine([] {
+    for (int64_t width : {1, 2, 3, 4}) {
+      for (int64_t count : {1, 15, 16, 17, 63, 64, 65, 330}) {
+        const Codes query(1, width, 7), codes(count, width, 8);
+        const PackedCodes packed(codes);
+        const uint64_t word = word_of(query, 0, 0);
+        for (int64_t threshold : {int64_t(0), int64_t(1), 4 * width, 8 * width + 1}) {
+          std::vector<Hit> hits(size_t(count + hit_slack));
+          const ScanRun run{&word, packed.database().data, 1, count, true};
+          expect_hits(hits, select_scan_below()(run, int32_t(threshold), hits.data()), query, 0, codes,
+                      int32_t(threshold));
+        }
+      }
+    }
+  });
+}
+
+TEST(scans_of_many_queries_report_what_each_of_them_would) {
+  on_every_machine([] {
+    for (int64_t width : {17, 24, 32, 72, 256, 264, 504}) {
+      for (int64_t count : {1, 15, 64, 65, 330}) {
+        const int64_t words = words_of(width);
+        const Codes queries(scan_queries, width, 7), codes(count, width, 8);
+        const PackedCodes packed(codes);
+        std::vector<uint64_t> query_words(size_t(scan_queries * words));
+        load_words(queries.rows(), 0, scan_queries, query_words.data());
+        const int32_t bits = int32_t(8 * width), thresholds[scan_queries] = {bits / 2, 0, bits + 1, bits / 2 - 1};
+        ScanRun runs[scan_queries];
+        std::vector<Hit> hits[scan_queries];
+        Hit* to[scan_queries];
+        int64_t found[scan_queries];
+        for (int q = 0; q < scan_queries; ++q) {
+          runs[q] = {&query_words[size_t(q * words)], packed.database().data, words, count};
+          hits[q].resize(size_t(q + count + hit_slack));
+          to[q] = hits[q].data();
+          found[q] = q;  // hits that are there already
+        }
+        select_scan_below_many()(runs, thresholds, to, found);
+        for (int q = 0; q < scan_queries; ++q) {
+          hits[q].erase(hits[q].begin(), hits[q].begin() + q);
+          expect_hits(hits[q], found[q] - q, queries, q, codes, thresholds[q]);
+        }
+      }
+    }
+  });
+}
+
 }  // namespace
 }  // namespace fasthash

@@ -39,7 +39,6 @@ class CodeBlock {
   struct alignas(64) Group {
     uint64_t lane[group_codes];
   };
-  int64_t words_;
   std::vector<Group> groups_;  // (block_codes(words) / 8, words)
 };
 

@@ -108,7 +108,7 @@ void load_words(const CodeRows& rows, int64_t first, int64_t count, uint64_t* wo
     spread_words(rows.data + (first + i) * rows.stride, rows.width, words + i * step, 1);
 }
 
-CodeBlock::CodeBlock(int64_t words) : words_(words), groups_(block_codes(words) / group_codes * words) {}
+CodeBlock::CodeBlock(int64_t words) : groups_(block_codes(words) / group_codes * words) {}
 
 const void* CodeBlock::load(const Database& database, int64_t first, int64_t count) {
   if (database.packed()) return load_packed(database, first, count);

@@ -35,8 +35,8 @@ int64_t scan_below_avx512(const ScanRun& run, int32_t threshold, Hit* hits);
 int64_t scan_below_avx512_vpopcnt(const ScanRun& run, int32_t threshold, Hit* hits);
 int64_t scan_below_neon(const ScanRun& run, int32_t threshold, Hit* hits);
 
-// The same for scan_queries queries against the same codes, which are loaded once for all of them; counts from `found`
-// on.
+// The same for scan_queries queries against the same codes of more than two words, which are loaded once for all of
+// them; counts from `found` on.
 using ScanBelowMany = void(const ScanRun* runs, const int32_t* thresholds, Hit* const* hits, int64_t* found);
 void scan_below_many_scalar(const ScanRun* runs, const int32_t* thresholds, Hit* const* hits, int64_t* found);
 void scan_below_many_neon(const ScanRun* runs, const int32_t* thresholds, Hit* const* hits, int64_t* found);

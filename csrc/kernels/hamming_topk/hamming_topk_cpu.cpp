@@ -20,9 +20,10 @@ int64_t bits_of(const HammingTopk& args) { return args.database.width * 8; }
 
 CandidateRules rules_of(const HammingTopk& args) { return {args.k, bits_of(args), args.ids}; }
 
-// A list is pruned before another block may add to it; lists serve the samples too.
+// A list is pruned before another block may add to it; lists serve the samples too, which hold at most all codes that
+// may be found.
 int64_t list_capacity(const HammingTopk& args) {
-  const CandidateRules rules = rules_of(args), sampled{sample_rank(args.k, 0.25), rules.bits, nullptr};
+  const CandidateRules rules = rules_of(args), sampled{sample_rank(args.k, 1), rules.bits, nullptr};
   return std::max(rules.prune_at(), sampled.prune_at()) + max_block_codes;
 }
 

@@ -1,0 +1,266 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "hamming_slices/hamming_slices.h"
+
+#include "hamming_case.h"
+#include "hamming_scan/allow.h"
+#include "hamming_scan/layout.h"
+
+namespace fasthash {
+namespace {
+
+constexpr int64_t query_count = 5, near_query = 1;
+
+// Queries against the last block of a database of one and a half blocks. The near query is the block's code 3.
+struct SliceCase {
+  SliceCase(int64_t width, bool packed_layout)
+      : kernels(select_slices()),
+        shape(width),
+        block(shape, kernels),
+        queries(query_count, width, 1),
+        database(block.codes() + block.codes() / 2 - 7, width, 2),
+        packed(database),
+        layout(block.codes(), width),
+        words(size_t(query_count * shape.words)) {
+    std::copy_n(database.bytes.begin() + (first() + 3) * width, width, queries.bytes.begin() + near_query * width);
+    load_words(queries.rows(), 0, query_count, words.data());
+    const Database loaded = packed_layout ? packed.database() : as_database(database.rows());
+    codes = layout.load_whole(loaded, first(), count());
+    sliced = block.load(codes);
+  }
+
+  int64_t first() const { return block.codes(); }
+  int64_t count() const { return database.count - first(); }
+  int32_t distance(int64_t query, int64_t n) const { return naive_distance(queries, query, database, first() + n); }
+  QueryPrograms programs() const { return {shape, kernels, words.data(), query_count}; }
+
+  const SliceKernels& kernels;
+  SliceShape shape;
+  SlicedBlock block;
+  Codes queries, database;
+  PackedCodes packed;
+  LayoutBlock layout;
+  std::vector<uint64_t> words;  // (queries, words)
+  const uint8_t* codes;
+  SlicedCodes sliced;
+};
+
+template <class F>
+void for_each_case(const F& f) {
+  on_every_machine([&] {
+    for (int64_t width = 1; width <= 8 * max_sliced_words; ++width) {
+      for (bool packed : {false, true}) {
+        check::context += " width " + std::to_string(width) + (packed ? " packed" : "");
+        f(SliceCase(width, packed));
+        check::context.resize(check::context.find(" width"));
+      }
+    }
+  });
+}
+
+// Code n's bit of a plane at `offset` bytes behind the first plane of its unit and word.
+int plane_bit(const SliceCase& c, int64_t n, int64_t word, int64_t offset) {
+  const int64_t unit_codes = c.kernels.unit_codes(), vector_bytes = c.kernels.lanes * 8, i = n % unit_codes;
+  const int64_t plane = n / unit_codes * c.shape.planes() + word * word_planes;
+  const auto* at = static_cast<const char*>(c.sliced.planes) + plane * vector_bytes + offset + i / 64 * 8;
+  uint64_t bits;
+  std::memcpy(&bits, at, 8);
+  return int(bits >> (i % 64) & 1);
+}
+
+// The planes of one code's word, by their definition.
+std::vector<int> naive_planes(uint64_t word, bool half) {
+  const auto bit = [&](int i) { return int(word >> i & 1); };
+  const int groups = half ? slice_half_groups : slice_word_groups;
+  std::vector<int> planes;
+  for (int i = 0; i < 3 * groups; i += 3) {
+    const int sum = (bit(i) + bit(i + 1) + bit(i + 2)) % 2;
+    planes.insert(planes.end(), {sum, 1 - sum});
+    for (int query = 0; query < 8; ++query) {
+      int differing = 0;
+      for (int j = 0; j < 3; ++j) differing += bit(i + j) != (query >> j & 1);
+      planes.push_back(differing >= 2);
+    }
+  }
+  for (int i = 3 * groups; i < (half ? 32 : 64); ++i) planes.insert(planes.end(), {bit(i), 1 - bit(i)});
+  return planes;
+}
+
+TEST(slices_hold_the_sums_and_majorities_of_three_bits) {
+  for_each_case([](const SliceCase& c) {
+    int64_t wrong = 0;
+    for (int64_t n = 0; n < c.count(); n += 5) {
+      for (int64_t w = 0; w < c.shape.words; ++w) {
+        const std::vector<int> planes = naive_planes(word_of(c.database, c.first() + n, w), c.shape.half);
+        for (int64_t p = 0; p < int64_t(planes.size()); ++p)
+          wrong += plane_bit(c, n, w, p * c.kernels.lanes * 8) != planes[size_t(p)];
+      }
+    }
+    CHECK_EQ(wrong, 0);
+    CHECK_EQ(c.shape.planes(), c.shape.words * int64_t(naive_planes(0, c.shape.half).size()));
+  });
+}
+
+// What a query adds up for code n of one word: planes of weight 1 and 2 as Sum::add takes them.
+int sum_of_program(const SliceCase& c, const int32_t* record, int64_t n, int64_t word) {
+  const auto* offsets = reinterpret_cast<const uint16_t*>(record + query_biases) + word * program_steps;
+  const int sums = c.shape.half ? 12 : 22, pairs = c.shape.half ? 8 : 16;
+  int sum = 0;
+  for (int pair = 0; pair < pairs; ++pair) {
+    const bool carry = 2 * pair < sums;
+    for (int i = 0; i < 2 && carry; ++i) sum += plane_bit(c, n, word, *offsets++);
+    for (int i = carry ? 1 : 0; i < 2; ++i) sum += 2 * plane_bit(c, n, word, *offsets++);
+  }
+  return sum;
+}
+
+TEST(programs_name_planes_that_add_up_to_the_distance) {
+  for_each_case([](const SliceCase& c) {
+    const QueryPrograms programs = c.programs();
+    for (int64_t query = 0; query < query_count; ++query) {
+      const int32_t* record = programs.range(query, 1).records;
+      int64_t wrong = 0;
+      for (int64_t n = 0; n < c.count(); n += 11) {
+        int sum = 0;
+        for (int64_t w = 0; w < c.shape.words; ++w) sum += sum_of_program(c, record, n, w);
+        wrong += sum != c.distance(query, n);
+      }
+      CHECK_EQ(wrong, 0);
+    }
+  });
+}
+
+// What `below` found for some of the queries.
+struct Found {
+  Found(const SliceCase& c, const SlicedQueries& queries)
+      : hits(size_t(queries.count * c.block.codes() / c.kernels.step_codes() + 1)),
+        masks(hits.size() * size_t(c.kernels.mask_words())) {
+    hits.resize(size_t(c.kernels.below(c.sliced, queries, hits.data(), masks.data())));
+  }
+  std::vector<SliceHits> hits;
+  std::vector<uint64_t> masks;  // (hits, words of a mask)
+};
+
+// Masks are exact where codes are, each hit has one with a bit, and hits come by rising query and step.
+void expect_masks(const SliceCase& c, const Found& found, int64_t begin, const std::vector<int64_t>& thresholds) {
+  const int64_t words = c.kernels.mask_words(), steps = c.block.codes() / c.kernels.step_codes();
+  std::vector<uint64_t> bits(size_t(int64_t(thresholds.size()) * steps * words));
+  int64_t before = -1, wrong = 0;
+  for (size_t i = 0; i < found.hits.size(); ++i) {
+    const int64_t at = found.hits[i].query * steps + found.hits[i].step;
+    const uint64_t* mask = &found.masks[i * size_t(words)];
+    CHECK(at > before && std::any_of(mask, mask + words, [](uint64_t word) { return word != 0; }));
+    std::copy_n(mask, words, bits.begin() + at * words);
+    before = at;
+  }
+  for (int64_t query = 0; query < int64_t(thresholds.size()); ++query)
+    for (int64_t n = 0; n < c.count(); ++n)
+      wrong += (bits[size_t(query * steps * words + n / 64)] >> (n % 64) & 1) !=
+               (c.distance(begin + query, n) < thresholds[size_t(query)]);
+  CHECK_EQ(wrong, 0);
+}
+
+TEST(masks_tell_the_codes_below_the_threshold) {
+  for_each_case([](const SliceCase& c) {
+    const int64_t bits = 8 * c.queries.width;
+    const std::vector<int64_t> thresholds{0, 1, bits / 2, bits + 1, bits / 2 - 1};
+    QueryPrograms programs = c.programs();
+    for (int64_t query = 0; query < query_count; ++query) programs.set_threshold(query, thresholds[size_t(query)]);
+    expect_masks(c, Found(c, programs.range(0, query_count)), 0, thresholds);
+    for (int64_t query = 0; query < query_count; ++query) programs.set_threshold(query, bits / 2 + query - 2);
+    expect_masks(c, Found(c, programs.range(2, 2)), 2, {bits / 2, bits / 2 + 1});
+  });
+}
+
+// The candidates of every query that are allowed: bit n of `allowed`, or all codes of the block where it is empty.
+void expect_taken(const SliceCase& c, const std::vector<uint64_t>& allowed, int64_t threshold) {
+  QueryPrograms programs = c.programs();
+  for (int64_t query = 0; query < query_count; ++query) programs.set_threshold(query, threshold);
+  const Found found(c, programs.range(0, query_count));
+  const int64_t capacity = c.block.codes() + 1;
+  std::vector<uint64_t> memory(size_t(query_count * capacity));
+  std::vector<CandidateList> lists;
+  for (int64_t query = 0; query < query_count; ++query) {
+    memory[size_t(query * capacity)] = 7;  // what is in a list stays
+    lists.push_back({&memory[size_t(query * capacity)], 1, threshold});
+  }
+  std::vector<uint64_t> words(found.hits.size() * size_t(c.kernels.mask_words()));
+  std::vector<uint32_t> places(words.size());
+  c.kernels.take(
+      {found.hits.data(), found.masks.data(), int64_t(found.hits.size()), allowed.empty() ? nullptr : allowed.data(),
+       c.codes, c.words.data(), c.shape.words, c.shape.half, c.first(), lists.data()},
+      {words.data(), places.data()});
+  for (int64_t query = 0; query < query_count; ++query) {
+    std::vector<uint64_t> expected{7};
+    for (int64_t n = 0; n < c.count(); ++n)
+      if (c.distance(query, n) < threshold && (allowed.empty() || (allowed[size_t(n / 64)] >> (n % 64) & 1)))
+        expected.push_back(uint64_t(c.distance(query, n)) << position_bits | uint64_t(c.first() + n));
+    // Without a mask codes that fill up the block are taken, too, behind the others.
+    if (allowed.empty()) lists[size_t(query)].size = std::min(lists[size_t(query)].size, int64_t(expected.size()));
+    CHECK_EQ(std::vector<uint64_t>(lists[size_t(query)].data, lists[size_t(query)].end()), expected);
+  }
+}
+
+TEST(hits_are_taken_by_rising_position) {
+  for_each_case([](const SliceCase& c) {
+    const int64_t bits = 8 * c.queries.width;
+    const auto words = size_t(c.block.codes() / 64);
+    std::vector<uint64_t> all(words), some(words);
+    allowed_words(nullptr, 0, c.count(), all.data());
+    const Codes mask(1, c.block.codes() / 8, 3);
+    allowed_words(mask.bytes.data(), 0, c.count(), some.data());
+    for (int64_t threshold : {int64_t(1), bits / 2, bits + 1})
+      for (const std::vector<uint64_t>& allowed : {std::vector<uint64_t>(), all, some})
+        expect_taken(c, allowed, threshold);
+  });
+}
+
+// Counts by distance are added to what is there: codes of `present`, and those of them that are relevant.
+void expect_counts(const SliceCase& c, int64_t query, const uint64_t* relevant) {
+  const int64_t bins = 8 * c.queries.width + 1;
+  std::vector<uint64_t> present(size_t(c.block.codes() / 64));
+  allowed_words(nullptr, 0, c.count(), present.data());
+  std::vector<int64_t> total(size_t(bins), 5), counts(size_t(bins), 7), expected_total = total, expected = counts;
+  for (int64_t n = 0; n < c.count(); ++n) {
+    ++expected_total[size_t(c.distance(query, n))];
+    if (relevant) expected[size_t(c.distance(query, n))] += relevant[n / 64] >> (n % 64) & 1;
+  }
+  const QueryPrograms programs = c.programs();
+  c.kernels.histogram(c.sliced,
+                      {programs.range(query, 1).records, present.data(), relevant, bins, total.data(), counts.data()});
+  CHECK_EQ(total, expected_total);
+  CHECK_EQ(counts, expected);
+}
+
+TEST(slices_count_codes_by_distance) {
+  for_each_case([](const SliceCase& c) {
+    const Codes bits(1, c.block.codes() / 8, 3);  // those behind the last code are random, too
+    std::vector<uint64_t> relevant(size_t(c.block.codes() / 64));
+    std::memcpy(relevant.data(), bits.bytes.data(), bits.bytes.size());
+    expect_counts(c, 0, nullptr);
+    expect_counts(c, near_query, relevant.data());
+  });
+}
+
+TEST(codes_of_up_to_four_words_are_sliceable) {
+  CHECK_EQ(queries_for_slices(8 * max_sliced_words + 1), -1);
+  CHECK(!scanned_in_slices(int64_t(1) << 40, 8 * max_sliced_words + 1));
+  for (int64_t width = 1; width <= 8 * max_sliced_words; ++width) {
+    const SliceShape shape(width);
+    CHECK((int64_t(1) << shape.levels) > 8 * width);
+    CHECK(shape.levels < query_biases);
+    const int64_t needed = queries_for_slices(width);
+    CHECK(needed > 0 && scanned_in_slices(needed, width) && !scanned_in_slices(needed - 1, width));
+  }
+}
+
+TEST(blocks_are_whole_steps) {
+  on_every_machine([] {
+    for (int64_t width = 1; width <= 8 * max_sliced_words; ++width) {
+      const int64_t codes = SlicedBlock(SliceShape(width), select_slices()).codes();
+      CHECK(codes % select_slices().step_codes() == 0 && codes % tile_codes == 0 && codes <= max_block_codes);
+    }
+  });
+}
+
+}  // namespace
+}  // namespace fasthash
