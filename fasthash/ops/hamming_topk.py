@@ -22,9 +22,9 @@ def hamming_topk(
     """The k nearest database codes of every query, in the order (distance, id).
 
     An id is a position in the database, or what `ids` has there. Equal distances go by the lower id, so the result is
-    the same bit for bit on every device, machine and number of threads. No matrix of all distances is held: distances
-    are small integers, so codes are counted by distance, and only those that the k nearest may have room for are looked
-    at again.
+    the same bit for bit on every device, machine and number of threads. No matrix of all distances is held: a sample
+    bounds the k-th distance, only codes within the bound are noted, and these are counted by distance. A bound that was
+    too low shows itself, and the query is scanned again: the result is always exact.
 
     Args:
         queries: (Q, W) uint8 packed codes of 8 W bits, any strides; Q may be 0.
@@ -46,8 +46,9 @@ def hamming_topk(
             outside 1..N, `ids` or `allow` of another dtype or length, or on CUDA N >= 2^31.
         KeyboardInterrupt: on the CPU, within half a second of Ctrl-C.
 
-    Memory: beside the result, on the CPU at most 64 MiB, or what one query needs, about 32 k bytes for each thread; on
-    CUDA at most 64 MiB, or what one query needs, about 4 (N + 8 W) bytes.
+    Memory: beside the result, on the CPU at most 64 MiB, or what one query needs, about 16 (k + 1024) bytes for each
+    thread, and a sample of at most 65,536 codes; on CUDA at most 64 MiB, or what one query needs, about 4 (N + 8 W)
+    bytes.
 
     Example:
         >>> even = torch.from_numpy(numpy.packbits(numpy.arange(len(database)) % 2 == 0))

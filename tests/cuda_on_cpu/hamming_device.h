@@ -79,6 +79,7 @@ struct Search {
   TopkResult nearest(int64_t k) const {
     TopkResult result(queries.count, k);
     std::fill(result.distances.begin(), result.distances.end(), INT32_MAX);
+    std::fill(result.ids.begin(), result.ids.end(), -1);
     for (int64_t q = 0; q < queries.count; ++q) {
       const auto pairs = ranked(q);
       for (int64_t i = 0; i < std::min<int64_t>(k, int64_t(pairs.size())); ++i)
