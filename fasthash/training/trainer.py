@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import math
+import multiprocessing
 import signal
 import time
 from collections.abc import Callable, Iterator
@@ -174,7 +175,7 @@ class Trainer:
             self.sampler.start_at(*divmod(self.step, self.sampler.batches_per_epoch))
             workers = 0 if self.images.pixels is not None else self.config.workers
             # A generator of its own: the loader's draws leave torch's generator, which checkpoints hold, alone.
-            yield from DataLoader(
+            loader = DataLoader(
                 self.images,
                 batch_sampler=self.sampler,
                 num_workers=workers,
@@ -183,6 +184,8 @@ class Trainer:
                 pin_memory=self.device.type == "cuda",
                 generator=torch.Generator(),
             )
+            with _no_worker_left():
+                yield from loader
 
     def _train_step(self, images: Tensor, labels: Tensor, began: float) -> Record | None:
         """One step of gradient descent; a record where one is due, since reading a number back waits for a GPU."""
@@ -238,10 +241,30 @@ class Trainer:
             )
 
 
+_PATIENCE = 5.0  # seconds that a worker may take to end
+
+
 def _leave_stopping_to_the_parent(worker: int) -> None:
     """Ctrl-C reaches worker processes too; one that died of it would take the last step and its checkpoint along."""
     for number in STOP_SIGNALS:
         signal.signal(number, signal.SIG_IGN)
+
+
+@contextmanager
+def _no_worker_left() -> Iterator[None]:
+    """Ends the worker processes begun within it.
+
+    One that has not ended when asked to ignores the signal that would end it with the program, which would wait for it
+    for ever.
+    """
+    before = set(multiprocessing.active_children())
+    try:
+        yield
+    finally:
+        for worker in set(multiprocessing.active_children()) - before:
+            worker.join(_PATIENCE)
+            if worker.is_alive():
+                worker.kill()
 
 
 def _as_it_is(batch: Any) -> Any:

@@ -185,8 +185,8 @@ def misaligned(words):
 
 WORDS = ops.prepare_database(random_codes(70, 9)).words  # (16, 2, 8)
 BAD_WORDS = [
-    (WORDS, -2, r"packed_codes must be -1 \(rows\) or a number of codes below 2\^56, got -2"),
-    (WORDS, 2**56, rf"packed_codes must be -1 \(rows\) or a number of codes below 2\^56, got {2**56}"),
+    (WORDS, -2, r"packed_codes must be -1 \(rows\) or a number of codes up to 2\^40, got -2"),
+    (WORDS, 2**40 + 1, rf"packed_codes must be -1 \(rows\) or a number of codes up to 2\^40, got {2**40 + 1}"),
     (WORDS.double(), 70, "database must be a tensor of dtype int64 where it is packed, got float64"),
     (WORDS[:15], 70, r"database must be of shape \(16, 2, 8\) for packed_codes 70 of width 9, got \(15, 2, 8\)"),
     (WORDS, 64, r"database must be of shape \(8, 2, 8\) for packed_codes 64 of width 9, got \(16, 2, 8\)"),
