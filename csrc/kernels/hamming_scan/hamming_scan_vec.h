@@ -18,6 +18,8 @@ using fasthash::Hit;
 using fasthash::ScanRun;
 
 constexpr int64_t tile_groups = 8;
+// One query waits for memory: it asks for what it needs so many bytes ahead.
+constexpr int64_t read_ahead = 12288;
 
 // The scan of one query; `fixed` is the number of words where it is known to the compiler, else 0.
 template <int fixed>
@@ -135,6 +137,7 @@ class LongScan {
   }
 
   void add_word(const char* at, int64_t w, BitSum (&sums)[queries][groups]) const {
+    if (queries == 1) __builtin_prefetch(at + w * 64 + read_ahead);
     Lanes codes[groups];
     for (int g = 0; g < groups; ++g) codes[g] = load(at + (g * words_ + w) * 64);
     for (int q = 0; q < queries; ++q) {
