@@ -4,7 +4,7 @@
 The tables in README.md and bench/results/README.md are made anew from all result files. Example:
 
     python -m bench                                  # everything: some twenty minutes on two quiet cores
-    python -m bench --only hamming_topk --threads 1  # one file of ops; other ops of the result file stay as they were
+    python -m bench --only hamming_topk --threads 1  # a file of ops, or one op; others of the result file stay
     python -m bench --quick --output /tmp/results    # does it run? the figures mean nothing
 """
 

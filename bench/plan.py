@@ -151,16 +151,28 @@ def files() -> dict[str, list[Benchmark]]:
 
 
 def chosen_files(only: Sequence[str]) -> dict[str, list[Benchmark]]:
-    """The files named in `only`, by file or by op; all of them when it is empty.
+    """The benchmarks named in `only`, by file: all of a file, or one op of it; everything when it is empty.
+
+    A name that is both, such as hamming_topk, means the file.
 
     Raises:
         ValueError: a name that is neither.
     """
     known = files()
-    names = {name: name for name in known}
-    names |= {benchmark.name: name for name, benchmarks in known.items() for benchmark in benchmarks}
+    by_op = {benchmark.name: name for name, benchmarks in known.items() for benchmark in benchmarks}
     for wanted in only:
-        if wanted not in names:
-            raise ValueError(f"bench: --only must be one of {', '.join(sorted(names))}, got {wanted!r}")
-    wanted_files = {names[wanted] for wanted in only} or set(known)
-    return {name: benchmarks for name, benchmarks in known.items() if name in wanted_files}
+        if wanted not in known and wanted not in by_op:
+            names = sorted({*known, *by_op})
+            raise ValueError(f"bench: --only must be one of {', '.join(names)}, got {wanted!r}")
+    chosen = {
+        name: [each for each in benchmarks if not only or name in only or each.name in only]
+        for name, benchmarks in known.items()
+    }
+    return {name: benchmarks for name, benchmarks in chosen.items() if benchmarks}
+
+
+def nodes_of(file: str, benchmarks: Sequence[Benchmark]) -> list[str]:
+    """What pytest is to run for these benchmarks of a file."""
+    path = f"bench/bench_{file}.py"
+    whole = len(benchmarks) == len(files().get(file, benchmarks))
+    return [path] if whole else [f"{path}::test_{benchmark.name}" for benchmark in benchmarks]

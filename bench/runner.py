@@ -23,7 +23,7 @@ from typing import Any
 from bench import machine
 from bench.inputs import CACHE
 from bench.machine import ROOT
-from bench.plan import Benchmark
+from bench.plan import Benchmark, nodes_of
 
 Row = dict[str, Any]
 
@@ -44,6 +44,7 @@ class Job:
     """One process: one library of one file, or all of all files.
 
     Attributes:
+        tests: what pytest is to run, where that is not all of the files.
         environment: variables of its own.
         once: part of the first round alone, for all its cases are slow.
     """
@@ -52,6 +53,7 @@ class Job:
     library: str
     environment: tuple[tuple[str, str], ...] = ()
     once: bool = False
+    tests: tuple[str, ...] = field(default=(), compare=False)
 
     @property
     def name(self) -> str:
@@ -60,7 +62,8 @@ class Job:
 
     def command(self, options: Options, output: Path, without_slow: bool) -> list[str]:
         """The pytest command that leaves its measurements in `output`."""
-        command = [sys.executable, "-m", "pytest", *(f"bench/bench_{file}.py" for file in self.files)]
+        tests = self.tests or tuple(f"bench/bench_{file}.py" for file in self.files)
+        command = [sys.executable, "-m", "pytest", *tests]
         command += ["-q", "-p", "no:cacheprovider"]
         command += [
             "-W",
@@ -99,8 +102,12 @@ def jobs(files: dict[str, list[Benchmark]], quick: bool) -> tuple[list[Job], lis
                 once = all(library.slow(case, "cpu") for case in cases)
                 before = found.get((file, name))
                 once = once and (before is None or before.once)
-                found[file, name] = Job((file,), name, tuple(library.environment.items()), once)
-    return [Job(tuple(files), "all")] if quick else list(found.values()), missing
+                tests = tuple(nodes_of(file, benchmarks))
+                found[file, name] = Job((file,), name, tuple(library.environment.items()), once, tests)
+    if quick:
+        tests = tuple(test for file, benchmarks in files.items() for test in nodes_of(file, benchmarks))
+        return [Job(tuple(files), "all", tests=tests)], missing
+    return list(found.values()), missing
 
 
 def schedule(all_jobs: Sequence[Job], rounds: int) -> Iterator[tuple[int, Job]]:

@@ -11,7 +11,7 @@ import pytest
 
 import fasthash
 from bench import machine, results, runner
-from bench.plan import Benchmark, Case, Library, chosen_files, files, shown
+from bench.plan import Benchmark, Case, Library, chosen_files, files, nodes_of, shown
 from tests.native import ROOT
 
 
@@ -102,7 +102,12 @@ def test_cases_follow_device_fit_and_quick():
 
 
 def test_only_takes_files_and_ops():
+    assert [[b.name for b in one] for one in chosen_files(["unpack_codes"]).values()] == [["unpack_codes"]]
     assert list(chosen_files(["unpack_codes"])) == ["pack_codes"]
+    assert chosen_files(["hamming_topk"]) == {"hamming_topk": files()["hamming_topk"]}
+    assert nodes_of("hamming_topk", files()["hamming_topk"]) == ["bench/bench_hamming_topk.py"]
+    one = chosen_files(["hamming_topk_one"])["hamming_topk"]
+    assert nodes_of("hamming_topk", one) == ["bench/bench_hamming_topk.py::test_hamming_topk_one"]
     assert chosen_files([]) == files()
     with pytest.raises(ValueError, match="--only must be one of"):
         chosen_files(["unheard_of"])
