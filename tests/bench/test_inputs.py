@@ -67,5 +67,6 @@ def test_libraries_agree(op, sizes, bits):
         for name, library in plan.libraries.items()
         if not library.environment and not library.missing() and name != "usearch"  # it unbinds the process's threads
     }
-    assert len(checks) > 1
+    if len(checks) < 2:
+        pytest.skip("no peer is installed: pip install -r requirements-bench.txt")
     assert {check for check in checks.values() if not math.isnan(check)} == {checks["fasthash"]}
