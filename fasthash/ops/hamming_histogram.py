@@ -44,7 +44,7 @@ def hamming_histogram(
             of one side only, of two kinds, of another dtype, length or width.
         KeyboardInterrupt: on the CPU, soon after Ctrl-C.
 
-    Memory: 16 (K + 1) bytes for each query; beside them little.
+    Memory: 16 (K + 1) bytes for each query; beside them, on the CPU, about 1 MiB for each thread.
 
     Example:
         >>> total, relevant = fasthash.hamming_histogram(queries, database, query_labels, database_labels)

@@ -47,8 +47,9 @@ def hamming_range(
             /proc/meminfo; on CUDA what the allocator gives). On the CPU nothing of them has been allocated by then.
         KeyboardInterrupt: on the CPU, soon after Ctrl-C.
 
-    Memory: 12 bytes for each result and 8 for each query; beside them little on the CPU, and on CUDA at most 64 MiB, or
-    what one query needs, about 4 (N + 8 W) bytes.
+    Memory: 12 bytes for each result and 8 for each query; beside them, on the CPU for each thread at most 64 MiB, or what
+    one query needs, 8 bytes for each of its results; on CUDA at most 64 MiB, or what one query needs, about
+    4 (N + 8 W) bytes.
 
     Example:
         As a sparse matrix of distances. A code at distance 0 is an explicit zero there: `matrix.nnz` counts it, and
