@@ -47,8 +47,8 @@ def hamming_range(
             /proc/meminfo; on CUDA what the allocator gives). On the CPU nothing of them has been allocated by then.
         KeyboardInterrupt: on the CPU, soon after Ctrl-C.
 
-    Memory: 12 bytes for each result and 8 for each query; beside them, on the CPU for each thread at most 64 MiB, or what
-    one query needs, 8 bytes for each of its results; on CUDA at most 64 MiB, or what one query needs, about
+    Memory: 12 bytes for each result and 8 for each query; beside them, on the CPU for each thread at most 64 MiB, or
+    what one query needs, 8 bytes for each of its results; on CUDA at most 64 MiB, or what one query needs, about
     4 (N + 8 W) bytes.
 
     Example:
