@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from fasthash import _checks, ops, reference
-from fasthash.losses.relation import relation_from_indices, relation_from_labels, relation_from_similarity
+from fasthash.losses._inputs import check_embeddings, relation_of, squared_distances
 from fasthash.types import REDUCTIONS, WEIGHTINGS
 
 _BACKENDS = {"fused": ops, "reference": reference}
@@ -100,12 +100,10 @@ class OrderAwareTripletLoss(nn.Module):
             ValueError: shapes, dtypes or devices that do not fit, values that are not finite, no labels, or labels and
                 a similarity at once.
         """
-        _check_embeddings(embeddings, ref_emb)
-        _checks.require_finite(self.check_finite, "OrderAwareTripletLoss", "embeddings", embeddings)
-        if ref_emb is not None:
-            _checks.require_finite(self.check_finite, "OrderAwareTripletLoss", "ref_emb", ref_emb)
+        name = "OrderAwareTripletLoss"
+        check_embeddings(name, embeddings, ref_emb, self.check_finite)
         items = embeddings if ref_emb is None else ref_emb
-        relation = _relation(embeddings, labels, indices_tuple, ref_emb, ref_labels, similarity)
+        relation = relation_of(name, embeddings, labels, indices_tuple, ref_emb, ref_labels, similarity)
         backend = _BACKENDS[self.backend]
         # Packing the comparison lets NaN pass on to the loss where check_finite is off.
         anchor_codes = backend.pack_codes(embeddings.detach() >= 0)
@@ -125,74 +123,3 @@ class OrderAwareTripletLoss(nn.Module):
     def extra_repr(self) -> str:
         """Shown by print(loss)."""
         return f"margin={self.margin}, weighting={self.weighting!r}, squared={self.squared}, {self.reduction!r}"
-
-
-def squared_distances(anchors: Tensor, items: Tensor) -> Tensor:
-    """(A, M) squared Euclidean distances `|a|^2 + |b|^2 - 2 a·b` of (A, K) and (M, K), never below 0.
-
-    Half precisions and autocast regions are computed in float32: the difference of large numbers needs its digits.
-    """
-    dtype = torch.float64 if anchors.dtype == torch.float64 else torch.float32
-    with torch.autocast(anchors.device.type, enabled=False):
-        a, b = anchors.to(dtype), items.to(dtype)
-        norms = a.square().sum(1, keepdim=True) + b.square().sum(1)
-        return torch.addmm(norms, a, b.T, alpha=-2).clamp(min=0)
-
-
-def _check_embeddings(embeddings: Tensor, ref_emb: Tensor | None) -> None:
-    name = "OrderAwareTripletLoss"
-    _checks.require_dtype(name, "embeddings", embeddings, _checks.FLOATS)
-    shape = tuple(embeddings.shape)
-    shaped = embeddings.dim() == 2 and embeddings.numel() > 0
-    _checks.require(shaped, name, "embeddings", "of shape (batch, bits) and not empty", shape)
-    if ref_emb is None:
-        return
-    _checks.require_dtype(name, "ref_emb", ref_emb, _checks.FLOATS)
-    fits = ref_emb.dim() == 2 and ref_emb.shape[0] > 0 and ref_emb.shape[1] == shape[1]
-    _checks.require(fits, name, "ref_emb", lambda: f"of shape (items, {shape[1]}) and not empty", tuple(ref_emb.shape))
-    _checks.require_same_device(name, "ref_emb", ref_emb, embeddings.device)
-
-
-def _relation(
-    embeddings: Tensor,
-    labels: Tensor | None,
-    indices_tuple: Sequence[Tensor] | None,
-    ref_emb: Tensor | None,
-    ref_labels: Tensor | None,
-    similarity: Tensor | None,
-) -> Tensor:
-    """(A, M) int8 from whichever source was given."""
-    name, anchors = "OrderAwareTripletLoss", embeddings.shape[0]
-    items = anchors if ref_emb is None else ref_emb.shape[0]
-    if indices_tuple is not None:
-        relation = relation_from_indices(indices_tuple, anchors, items)
-    elif similarity is not None:
-        _checks.require(labels is None, name, "labels", "None where similarity is given", "both")
-        shape = tuple(similarity.shape)
-        _checks.require(shape == (anchors, items), name, "similarity", lambda: f"of shape {(anchors, items)}", shape)
-        relation = relation_from_similarity(similarity, exclude_self=ref_emb is None)
-    else:
-        relation = _relation_of_labels(labels, ref_labels, anchors, items, ref_emb is None)
-    _checks.require_same_device(name, "labels, similarity or indices_tuple", relation, embeddings.device)
-    return relation
-
-
-def _relation_of_labels(
-    labels: Tensor | None, ref_labels: Tensor | None, anchors: int, items: int, among_themselves: bool
-) -> Tensor:
-    name = "OrderAwareTripletLoss"
-    if labels is None:
-        raise ValueError(f"{name}: labels must be given where similarity and indices_tuple are not, got None")
-    _require_length(labels, "labels", anchors)
-    given = ref_labels is not None
-    expected = "None where ref_emb is None, and given where it is not"
-    _checks.require(given is not among_themselves, name, "ref_labels", expected, "a tensor" if given else "None")
-    if ref_labels is not None:
-        _require_length(ref_labels, "ref_labels", items)
-    return relation_from_labels(labels, ref_labels)
-
-
-def _require_length(labels: Tensor, argument: str, length: int) -> None:
-    fits = labels.dim() > 0 and labels.shape[0] == length
-    shape = tuple(labels.shape)
-    _checks.require(fits, "OrderAwareTripletLoss", argument, lambda: f"of length {length}", shape)

@@ -8,7 +8,7 @@ from torch._dynamo.testing import CompileCounterWithBackend
 
 from fasthash import reference
 from fasthash.losses import OrderAwareTripletLoss, relation_from_labels
-from fasthash.losses.order_aware_triplet import squared_distances
+from fasthash.losses._inputs import squared_distances
 
 
 def batch(rows=16, bits=12, classes=4, seed=0, dtype=torch.float32):

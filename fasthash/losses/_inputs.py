@@ -1,0 +1,93 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What losses over embeddings take, checked and turned into what operators take."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from fasthash import _checks
+from fasthash.losses.relation import relation_from_indices, relation_from_labels, relation_from_similarity
+
+
+def check_embeddings(name: str, embeddings: Tensor, ref_emb: Tensor | None, check_finite: bool | None) -> None:
+    """Refuses anything but (A, K) and (M, K) of floating dtypes on one device, and NaN where checking is on.
+
+    Args:
+        name: of the loss, for the error text.
+        embeddings: (A, K), not empty.
+        ref_emb: (M, K), not empty, or None.
+        check_finite: see `_checks.require_finite`.
+    """
+    _checks.require_dtype(name, "embeddings", embeddings, _checks.FLOATS)
+    shape = tuple(embeddings.shape)
+    shaped = embeddings.dim() == 2 and embeddings.numel() > 0
+    _checks.require(shaped, name, "embeddings", "of shape (batch, bits) and not empty", shape)
+    _checks.require_finite(check_finite, name, "embeddings", embeddings)
+    if ref_emb is None:
+        return
+    _checks.require_dtype(name, "ref_emb", ref_emb, _checks.FLOATS)
+    fits = ref_emb.dim() == 2 and ref_emb.shape[0] > 0 and ref_emb.shape[1] == shape[1]
+    _checks.require(fits, name, "ref_emb", lambda: f"of shape (items, {shape[1]}) and not empty", tuple(ref_emb.shape))
+    _checks.require_same_device(name, "ref_emb", ref_emb, embeddings.device)
+    _checks.require_finite(check_finite, name, "ref_emb", ref_emb)
+
+
+def relation_of(
+    name: str,
+    embeddings: Tensor,
+    labels: Tensor | None,
+    indices_tuple: Sequence[Tensor] | None,
+    ref_emb: Tensor | None,
+    ref_labels: Tensor | None,
+    similarity: Tensor | None = None,
+) -> Tensor:
+    """The relation (A, M) int8 from whichever of labels, similarity and indices was given; see `losses.relation`."""
+    anchors = embeddings.shape[0]
+    items = anchors if ref_emb is None else ref_emb.shape[0]
+    if indices_tuple is not None:
+        relation = relation_from_indices(indices_tuple, anchors, items)
+    elif similarity is not None:
+        _checks.require(labels is None, name, "labels", "None where similarity is given", "both")
+        shape = tuple(similarity.shape)
+        _checks.require(shape == (anchors, items), name, "similarity", lambda: f"of shape {(anchors, items)}", shape)
+        relation = relation_from_similarity(similarity, exclude_self=ref_emb is None)
+    else:
+        labels = check_labels(name, labels, ref_labels, anchors, items, ref_emb is None)
+        relation = relation_from_labels(labels, ref_labels)
+    _checks.require_same_device(name, "labels, similarity or indices_tuple", relation, embeddings.device)
+    return relation
+
+
+def check_labels(
+    name: str, labels: Tensor | None, ref_labels: Tensor | None, anchors: int, items: int, among_themselves: bool
+) -> Tensor:
+    """Refuses labels that are missing or of another length than the embeddings; returns those of the anchors."""
+    if labels is None:
+        raise ValueError(f"{name}: labels must be given where similarity and indices_tuple are not, got None")
+    _require_length(name, labels, "labels", anchors)
+    given = ref_labels is not None
+    expected = "None where ref_emb is None, and given where it is not"
+    _checks.require(given is not among_themselves, name, "ref_labels", expected, "a tensor" if given else "None")
+    if ref_labels is not None:
+        _require_length(name, ref_labels, "ref_labels", items)
+    return labels
+
+
+def squared_distances(anchors: Tensor, items: Tensor) -> Tensor:
+    """(A, M) squared Euclidean distances `|a|^2 + |b|^2 - 2 a·b` of (A, K) and (M, K), never below 0.
+
+    Half precisions and autocast regions are computed in float32: the difference of large numbers needs its digits.
+    """
+    dtype = torch.float64 if anchors.dtype == torch.float64 else torch.float32
+    with torch.autocast(anchors.device.type, enabled=False):
+        a, b = anchors.to(dtype), items.to(dtype)
+        norms = a.square().sum(1, keepdim=True) + b.square().sum(1)
+        return torch.addmm(norms, a, b.T, alpha=-2).clamp(min=0)
+
+
+def _require_length(name: str, labels: Tensor, argument: str, length: int) -> None:
+    fits = labels.dim() > 0 and labels.shape[0] == length
+    _checks.require(fits, name, argument, lambda: f"of length {length}", tuple(labels.shape))
