@@ -28,8 +28,9 @@ RESULTS=$(realpath -m "${OUT:-bench/results}")
 LOGS=$(realpath -m "${OUT:-$WORK}")
 BUILD=$WORK/cmake
 RUN=$WORK/run
-FOR_BENCH=200  # seconds kept for the benchmarks while anything before them runs
 WANTED=("$@")
+FOR_BENCH=200  # seconds kept for the benchmarks while anything before them runs
+((${#WANTED[@]} == 0)) || [[ " ${WANTED[*]} " == *" bench"* ]] || FOR_BENCH=0
 export PYTHONUNBUFFERED=1 PYTHONPATH="$PWD${PYTHONPATH:+:$PYTHONPATH}" FASTHASH_BUILD_DIR=$BUILD
 export PATH="$PATH:${CUDA_HOME:-/usr/local/cuda}/bin:/usr/local/nvidia/bin"
 

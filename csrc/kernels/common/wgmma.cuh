@@ -25,7 +25,7 @@ __device__ inline int product_column(int rank, int i) { return i / 4 * 8 + rank 
 
 #if defined(FASTHASH_CUDA_ON_CPU)
 
-// Products are written at wait(); until then d holds garbage.
+// A product reads its operands and is added up when it is waited for, not before; until then d holds garbage.
 class BitProducts {
  public:
   explicit BitProducts(int rank) : rank_(rank) {}
@@ -34,30 +34,48 @@ class BitProducts {
 
   void multiply(int32_t (&d)[64], const BitRows& a, const BitRows& b, bool add) {
     __syncwarp();  // that the whole warp comes
-    a_ = a;
-    b_ = b;
+    if (open_ == kMost) throw cuda_on_cpu::KernelFault("bit products: more of them at a time than there may be");
     for (int i = 0; i < 64; ++i) {
-      sums_[i] = add ? d[i] : 0;
+      if (open_ == 0) sums_[i] = d[i];
       d[i] = int32_t(cuda_on_cpu::garbage());
     }
+    products_[open_++] = {a, b, add};
   }
 
+  void wait_for_one_before() { finish(1); }
+
   void wait(int32_t (&d)[64]) {
-    for (int i = 0; i < 64; ++i) d[i] = sums_[i] + product(product_row(rank_, i), product_column(rank_, i));
+    finish(0);
+    for (int i = 0; i < 64; ++i) d[i] = sums_[i];
   }
 
  private:
-  int32_t product(int row, int column) const {
+  static constexpr int kMost = 2;
+  struct Product {
+    BitRows a, b;
+    bool add;
+  };
+
+  void finish(int left) {
+    for (; open_ > left; --open_) {
+      const Product& first = products_[0];
+      for (int i = 0; i < 64; ++i)
+        sums_[i] = (first.add ? sums_[i] : 0) + cell(first, product_row(rank_, i), product_column(rank_, i));
+      products_[0] = products_[1];
+    }
+  }
+
+  static int32_t cell(const Product& of, int row, int column) {
     int32_t sum = 0;
     for (int half = 0; half < 2; ++half)
       for (int byte = 0; byte < 16; ++byte)
-        sum += __popc(unsigned(a_.data[BitRows::place(a_.rows, half, row) + byte]) &
-                      b_.data[BitRows::place(b_.rows, half, column) + byte]);
+        sum += __popc(unsigned(of.a.data[BitRows::place(of.a.rows, half, row) + byte]) &
+                      of.b.data[BitRows::place(of.b.rows, half, column) + byte]);
     return sum;
   }
 
-  int rank_;
-  BitRows a_{}, b_{};
+  int rank_, open_ = 0;
+  Product products_[kMost]{};
   int32_t sums_[64] = {};
 };
 
@@ -70,7 +88,8 @@ class BitProducts {
   // Before the barrier after which others multiply what this thread has stored.
   static __device__ void fence_shared() { asm volatile("fence.proxy.async.shared::cta;" ::: "memory"); }
 
-  // d = a b, or d + a b. All threads of the warpgroup call this, and wait() before they use d or overwrite a and b.
+  // d = a b, or d + a b, at most two of them at a time. All threads of the warpgroup call this, and wait() before they
+  // use d; before a and b are overwritten, every warpgroup has waited for their product.
   __device__ void multiply(int32_t (&d)[64], const BitRows& a, const BitRows& b, bool add) {
 #pragma unroll
     for (int i = 0; i < 64; ++i) asm volatile("" : "+r"(d[i])::"memory");
@@ -95,6 +114,9 @@ class BitProducts {
     asm volatile("wgmma.commit_group.sync.aligned;" ::: "memory");
   }
 
+  // For all products but the last.
+  __device__ void wait_for_one_before() { asm volatile("wgmma.wait_group.sync.aligned 1;" ::: "memory"); }
+
   __device__ void wait(int32_t (&d)[64]) {
     asm volatile("wgmma.wait_group.sync.aligned 0;" ::: "memory");
 #pragma unroll
@@ -117,6 +139,7 @@ class BitProducts {
   __device__ explicit BitProducts(int) {}
   static __device__ void fence_shared() { __trap(); }
   __device__ void multiply(int32_t (&)[64], const BitRows&, const BitRows&, bool) { __trap(); }
+  __device__ void wait_for_one_before() { __trap(); }
   __device__ void wait(int32_t (&)[64]) { __trap(); }
 };
 

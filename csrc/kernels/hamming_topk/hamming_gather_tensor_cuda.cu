@@ -1,15 +1,20 @@
 // SPDX-License-Identifier: Apache-2.0
 // Gathers by matrix products of bits on the tensor cores of sm_90a: 128 queries, 64 for each of two warpgroups, against
-// tiles of 128 codes. Up to 128 bits, [a, ~a] [~q, q] is the distance itself; of wider codes it is |a| + |q| - 2 (a q).
-// Products are compared where they arise, in registers.
+// tiles of 128 codes. Products are compared where they arise, in registers; what a pair costs there is what matters, so
+// each kind of width has its own form, a sum of ANDs over 256 bits at a time:
+//
+//   narrow (<= 64 bits)   [a, ~a, 1...1] [~q, q, t ones] = distance + t with t = 127 - reach: near where bit 7 is zero,
+//                         which an AND of all products of a thread tells, half an instruction a pair
+//   direct (<= 128 bits)  [a, ~a] [~q, q] = distance: one minimum a pair
+//   wide                  a q, of which |a| + |q| - 2 a q is the distance: one multiplication and one maximum a pair
 //
 // Not run on a device. Prediction: 16384 pairs of bits a cycle and multiprocessor, that is 64 pairs of codes up to 256
-// bits a cycle, as many as comparisons (one instruction each up to 128 bits, else two and half a load). Two blocks to a
-// multiprocessor overlap the one with the other, so 40 to 60 % of 14.8 T pairs/s on an H200, if stores to shared memory
-// keep up: 16 bytes a thread and tile.
+// bits a cycle, or 14.8 T pairs/s on an H200. Two blocks to a multiprocessor overlap the one with the other; chunks of
+// wide codes overlap with one another, since a stage is written again only two products later.
 #include <type_traits>
 
 #include "common/cuda.h"
+#include "common/warp.cuh"
 #include "common/wgmma.cuh"
 #include "hamming_scan/hamming_words.cuh"
 #include "hamming_scan/segments.h"
@@ -18,10 +23,13 @@
 namespace fasthash {
 namespace {
 
+enum class Form { narrow, direct, wide };
+
 constexpr int group_threads = 128, groups = 2, threads = groups * group_threads;
-constexpr int tile_queries = groups * 64, tile_rows = 128;
+constexpr int tile_queries = groups * 64, tile_rows = 128, stages = 3;
 constexpr int chunk_words = 4;                            // the 256 bits of one product
 constexpr int chunk_bytes = tile_rows * chunk_words * 8;  // of codes, or of as many queries
+constexpr int near_bit = 128;                             // narrow: in every sum whose distance is beyond reach
 static_assert(tile_queries == tile_rows && threads == 2 * tile_rows);
 
 // Word w of a code with zeros beyond its last one.
@@ -30,49 +38,64 @@ __device__ inline uint64_t word_or_zero(const Words& codes, int64_t n, int64_t w
   return w < words ? uint64_t(codes(n, w)) : 0;
 }
 
-// The bits of word w that a code of `width` bytes has.
-__device__ inline uint64_t bits_of_word(int64_t width, int64_t w) {
-  const int64_t bytes = width - 8 * w;
-  return bytes <= 0 ? 0 : bytes >= 8 ? ~uint64_t(0) : (uint64_t(1) << (8 * bytes)) - 1;
+// The lowest `count` bits, of any count.
+__device__ inline uint64_t low_bits(int64_t count) {
+  return count <= 0 ? 0 : count >= 64 ? ~uint64_t(0) : (uint64_t(1) << count) - 1;
 }
+
+// The bits of word w that a code of `width` bytes has.
+__device__ inline uint64_t bits_of_word(int64_t width, int64_t w) { return low_bits(8 * (width - 8 * w)); }
 
 struct Half {
   uint64_t low, high;
 };
-// 16 bytes of row `row` of a chunk. A warp stores 512 bytes side by side.
+// 16 bytes of row `row` of a chunk.
 __device__ inline void store_half(uint8_t* chunk, int half, int row, const Half& words) {
   uint64_t* const at = reinterpret_cast<uint64_t*>(chunk + BitRows::place(tile_rows, half, row));
   *reinterpret_cast<ulonglong2*>(at) = make_ulonglong2(words.low, words.high);
 }
 
-// The queries of a block, and what a thread knows of its two rows of products.
-template <bool kDirect>
+// The queries of a block in shared memory, and what a thread knows of its two rows of products.
+template <Form kForm>
 struct Queries {
   __device__ Queries(const Gathering& args, int64_t first, int64_t chunks, uint8_t* memory)
       : args_(args), first_(first), rows_{args.queries} {
-    const int row = int(threadIdx.x) % tile_queries, half = int(threadIdx.x) / tile_queries;
+    const int row = int(threadIdx.x) / 2, half = int(threadIdx.x) % 2;
     for (int64_t chunk = 0; chunk < chunks; ++chunk)
-      store_half(memory + chunk * chunk_bytes, half, row, {word(row, chunk, half, 0), word(row, chunk, half, 1)});
+      store_half(memory + chunk * chunk_bytes, half, row, half_of(row, chunk, half));
     const int rank = int(threadIdx.x) % group_threads;
     for (int i = 0; i < 2; ++i) {
-      rows[i] = int(threadIdx.x) / group_threads * 64 + product_row(rank, 2 * i);
-      const int64_t query = first + rows[i];
-      ones[i] = kDirect ? 0 : count_ones(query);
-      limit[i] = query < args.queries.count ? args.reach_of(query) - ones[i] : INT32_MIN;
+      const int own = int(threadIdx.x) / group_threads * 64 + product_row(rank, 2 * i);
+      query[i] = first + own;
+      reach[i] = reach_of(own);
+      ones[i] = kForm == Form::wide ? count_ones(query[i]) : 0;
     }
   }
 
-  int rows[2];       // in the tile
+  int64_t query[2];
+  int32_t reach[2];  // -1 where there is no such query
   int32_t ones[2];   // |q|
-  int32_t limit[2];  // of the distance less |q|
 
  private:
-  __device__ uint64_t word(int row, int64_t chunk, int half, int i) const {
-    const int64_t query = first_ + row, words = words_of(args_.queries.width);
-    if (query >= args_.queries.count) return 0;
-    if (!kDirect) return word_or_zero(rows_, query, chunk * chunk_words + half * 2 + i, words);
-    const uint64_t code = word_or_zero(rows_, query, i, words);
-    return half == 0 ? ~code & bits_of_word(args_.queries.width, i) : code;
+  __device__ int32_t reach_of(int row) const {
+    return first_ + row < args_.queries.count ? args_.reach_of(first_ + row) : -1;
+  }
+  __device__ Half half_of(int row, int64_t chunk, int half) const {
+    const int64_t words = words_of(args_.queries.width), query = first_ + row;
+    const auto word = [&](int64_t w) {
+      return query < args_.queries.count ? word_or_zero(rows_, query, w, words) : uint64_t(0);
+    };
+    if constexpr (kForm == Form::wide) {
+      const int64_t w = chunk * chunk_words + half * 2;
+      return {word(w), word(w + 1)};
+    } else if constexpr (kForm == Form::direct) {
+      if (half == 1) return {word(0), word(1)};
+      return {~word(0) & bits_of_word(args_.queries.width, 0), ~word(1) & bits_of_word(args_.queries.width, 1)};
+    } else {
+      if (half == 0) return {~word(0) & bits_of_word(args_.queries.width, 0), word(0)};
+      const int64_t added = near_bit - 1 - reach_of(row);
+      return {low_bits(added), low_bits(added - 64)};
+    }
   }
   __device__ int32_t count_ones(int64_t query) const {
     int32_t sum = 0;
@@ -86,67 +109,129 @@ struct Queries {
   RowWords<uint64_t, uint8_t> rows_;
 };
 
-// Steps are (tile, chunk). A thread reads its half of a code for the next step while this one's products are made.
-template <class Words, bool kDirect>
+// The words of codes, two steps before they are stored: nothing waits for memory where it is asked. A step is a chunk
+// of a tile.
+template <Form kForm, class Words>
+class Reader {
+ public:
+  __device__ Reader(const Words& codes, int64_t begin, int64_t end, int64_t words, int chunks, int row, int half)
+      : codes_(codes), begin_(begin), end_(end), words_(words), at_(begin + row), chunks_(chunks), half_(half) {
+    next_ = read();
+    after_ = read();
+  }
+
+  // The half of this step's chunk that the thread stores.
+  __device__ Half now() const {
+    if (kForm == Form::narrow) return {next_.low, ~next_.low};
+    return kForm == Form::direct && half_ == 1 ? Half{~next_.low, ~next_.high} : next_;
+  }
+  // Behind the fence, which would wait for what is asked before it.
+  __device__ void step() {
+    next_ = after_;
+    after_ = read();
+  }
+
+ private:
+  __device__ Half read() {
+    const int64_t n = at_ < end_ ? at_ : begin_;
+    const int64_t w = kForm == Form::wide ? chunk_ * chunk_words + half_ * 2 : 0;
+    const Half words{word_or_zero(codes_, n, w, words_),
+                     kForm == Form::narrow ? 0 : word_or_zero(codes_, n, w + 1, words_)};
+    if (kForm == Form::wide && ++chunk_ < chunks_) return words;
+    chunk_ = 0;
+    at_ += tile_rows;
+    return words;
+  }
+
+  const Words& codes_;
+  int64_t begin_, end_, words_, at_;
+  int chunks_, half_, chunk_ = 0;
+  Half next_{}, after_{};
+};
+
+// Whether any of a thread's products may be near. Those of wide codes become distances less |q|.
+template <Form kForm>
+__device__ inline bool any_near(int32_t (&d)[64], const Queries<kForm>& queries, const int32_t* ones, int rank) {
+  if constexpr (kForm == Form::narrow) {
+    int32_t all = near_bit;
+#pragma unroll
+    for (int i = 0; i < 64; ++i) all &= d[i];
+    return all == 0;
+  } else {
+    int32_t least[2] = {INT32_MAX, INT32_MAX};
+#pragma unroll
+    for (int i = 0; i < 64; ++i) {
+      if (kForm == Form::wide) d[i] = ones[product_column(rank, i)] - 2 * d[i];
+      least[i / 2 % 2] = min(least[i / 2 % 2], d[i]);
+    }
+    return least[0] <= queries.reach[0] - queries.ones[0] || least[1] <= queries.reach[1] - queries.ones[1];
+  }
+}
+
+template <Form kForm>
+__device__ inline int32_t distance_of(int32_t product, int32_t reach, int32_t ones) {
+  if constexpr (kForm == Form::narrow) return product - (near_bit - 1 - reach);
+  return product + ones;
+}
+
+template <class Words, Form kForm>
 __global__ void __launch_bounds__(threads, 2)
-    gather_tensor_kernel(Gathering args, Words codes, int64_t segment_codes, int64_t chunks) {
-  FH_DYNAMIC_SHARED(uint8_t, memory);            // (chunks) of queries, (2) of codes
-  FH_SHARED(int32_t[2][2][tile_rows], ones_of);  // |a| by tile, half
-  uint8_t* const stages = memory + chunks * chunk_bytes;
-  const int64_t first_query = int64_t(blockIdx.x) * tile_queries, begin = int64_t(blockIdx.y) * segment_codes;
-  const int64_t past = begin + segment_codes, end = past < args.database.count ? past : args.database.count;
+    gather_tensor_kernel(Gathering args, Words codes, int64_t segment_codes, int chunks) {
+  FH_DYNAMIC_SHARED(uint8_t, memory);         // (chunks) of queries, (stages) of codes
+  FH_SHARED(int32_t[2][tile_rows], ones_of);  // |a| by tile
+  uint8_t* const held = memory + chunks * chunk_bytes;
+  const int64_t begin = int64_t(blockIdx.y) * segment_codes, past = begin + segment_codes;
+  const int64_t end = past < args.database.count ? past : args.database.count;
   const int64_t words = words_of(args.database.width);
   const int thread = int(threadIdx.x), rank = thread % group_threads, group = thread / group_threads;
-  const int row = thread % tile_rows, half = thread / tile_rows;
-  const Queries<kDirect> queries(args, first_query, chunks, memory);
-  const auto read = [&](int64_t tile, int64_t chunk) -> Half {
-    const int64_t n = tile + row < end ? tile + row : begin;
-    const int64_t w = kDirect ? 0 : chunk * chunk_words + half * 2;
-    const uint64_t low = word_or_zero(codes, n, w, words), high = word_or_zero(codes, n, w + 1, words);
-    return kDirect && half == 1 ? Half{~low, ~high} : Half{low, high};
-  };
+  const int row = thread / 2, half = thread % 2;
+  const Queries<kForm> queries(args, int64_t(blockIdx.x) * tile_queries, chunks, memory);
+  const bool stores = kForm != Form::narrow || half == 0;
+  if (kForm == Form::narrow && half == 1)
+    for (int i = 0; i < stages; ++i) store_half(held + i * chunk_bytes, 1, row, {~uint64_t(0), ~uint64_t(0)});
+  Reader<kForm, Words> reader(codes, begin, end, words, chunks, row, half);
   BitProducts products(rank);
   int32_t d[64] = {};
   int32_t ones = 0;
   int stage = 0, parity = 0;
-  Half next = read(begin, 0);
+  const auto multiply = [&](int chunk) {
+    const Half own = reader.now();
+    if (stores) store_half(held + stage * chunk_bytes, half, row, own);
+    if constexpr (kForm == Form::wide) {
+      ones = (chunk == 0 ? 0 : ones) + popcount(own.low) + popcount(own.high);
+      const int32_t both = ones + __shfl_xor_sync(kFullWarp, ones, 1);
+      if (chunk + 1 == chunks && half == 0) ones_of[parity][row] = both;
+    }
+    BitProducts::fence_shared();
+    __syncthreads();
+    const uint8_t* const rows = memory + chunk * chunk_bytes + group * 64 * 16;
+    products.multiply(d, {rows, tile_queries}, {held + stage * chunk_bytes, tile_rows}, chunk > 0);
+    stage = stage + 1 == stages ? 0 : stage + 1;
+    reader.step();
+  };
   for (int64_t tile = begin; tile < end; tile += tile_rows, parity ^= 1) {
-    for (int64_t chunk = 0; chunk < chunks; ++chunk, stage ^= 1) {
-      uint8_t* const held = stages + stage * chunk_bytes;
-      store_half(held, half, row, next);
-      if (!kDirect) {
-        ones = (chunk == 0 ? 0 : ones) + popcount(next.low) + popcount(next.high);
-        if (chunk + 1 == chunks) ones_of[parity][half][row] = ones;
-      }
-      BitProducts::fence_shared();
-      __syncthreads();
-      const uint8_t* const rows = memory + chunk * chunk_bytes + group * 64 * 16;
-      products.multiply(d, {rows, tile_queries}, {held, tile_rows}, chunk > 0);
-      const bool last = chunk + 1 == chunks;
-      if (!last || tile + tile_rows < end) next = read(last ? tile + tile_rows : tile, last ? 0 : chunk + 1);
-      products.wait(d);
+    for (int chunk = 0; kForm == Form::wide && chunk + 1 < chunks; ++chunk) {
+      multiply(chunk);
+      products.wait_for_one_before();
     }
-    bool near = false;
+    multiply(kForm == Form::wide ? chunks - 1 : 0);
+    products.wait(d);
+    if (!any_near(d, queries, ones_of[parity], rank)) continue;
 #pragma unroll
     for (int i = 0; i < 64; ++i) {
-      const int column = product_column(rank, i);
-      if (!kDirect) d[i] = ones_of[parity][0][column] + ones_of[parity][1][column] - 2 * d[i];
-      near |= d[i] <= queries.limit[i / 2 % 2];
-    }
-    if (!near) continue;
-#pragma unroll
-    for (int i = 0; i < 64; ++i) {
+      const int own = i / 2 % 2;
       const int64_t n = tile + product_column(rank, i);
-      if (d[i] <= queries.limit[i / 2 % 2] && n < end && is_allowed(args.allow, n))
-        args.append(first_query + queries.rows[i / 2 % 2], n, d[i] + queries.ones[i / 2 % 2]);
+      const int32_t distance = distance_of<kForm>(d[i], queries.reach[own], queries.ones[own]);
+      if (distance <= queries.reach[own] && n < end && is_allowed(args.allow, n))
+        args.append(queries.query[own], n, distance);
     }
   }
 }
 
-template <bool kDirect, class Words>
-cudaError_t launch_tensor(const Gathering& args, const Words& words, int64_t chunks, cudaStream_t stream) {
+template <Form kForm, class Words>
+cudaError_t launch_tensor(const Gathering& args, const Words& words, int chunks, cudaStream_t stream) {
   constexpr int64_t blocks = 1 << 12, least_codes = 32 * tile_rows;
-  const auto kernel = gather_tensor_kernel<Words, kDirect>;
+  const auto kernel = gather_tensor_kernel<Words, kForm>;
 #if !defined(FASTHASH_CUDA_ON_CPU)
   cudaFuncAttributes built{};
   const cudaError_t error = cudaFuncGetAttributes(&built, kernel);
@@ -156,17 +241,19 @@ cudaError_t launch_tensor(const Gathering& args, const Words& words, int64_t chu
   const int64_t query_tiles = ceil_div(args.queries.count, tile_queries);
   const Segments segments = cut_segments(args.database.count, query_tiles, blocks, least_codes, tile_rows);
   const dim3 grid(unsigned(query_tiles), unsigned(segments.count));
-  return launch(kernel, grid, threads, size_t((chunks + 2) * chunk_bytes), stream, args, words, segments.codes, chunks);
+  return launch(kernel, grid, threads, size_t((chunks + stages) * chunk_bytes), stream, args, words, segments.codes,
+                chunks);
 }
 
 }  // namespace
 
 int gather_codes_tensor_cuda(const Gathering& args, void* stream) {
-  const int64_t words = words_of(args.database.width), chunks = ceil_div(words, chunk_words);
+  const int64_t words = words_of(args.database.width);
   return with_words(args.database, [&](const auto& codes) {
     const auto on = static_cast<cudaStream_t>(stream);
-    if (words <= 2) return int(launch_tensor<true>(args, codes, 1, on));
-    return int(launch_tensor<false>(args, codes, chunks, on));
+    if (args.database.width <= 8) return int(launch_tensor<Form::narrow>(args, codes, 1, on));
+    if (words <= 2) return int(launch_tensor<Form::direct>(args, codes, 1, on));
+    return int(launch_tensor<Form::wide>(args, codes, int(ceil_div(words, chunk_words)), on));
   });
 }
 
