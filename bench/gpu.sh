@@ -13,6 +13,7 @@
 #   PYTHON=python3                the Python that has torch, pybind11, numpy, safetensors, pytest, hypothesis
 #   CMAKE_ARGS=...                more options for CMake
 #   FASTHASH_GPU_SH_LIMIT=560     seconds for everything
+#   FASTHASH_GPU_SH_FOR_BENCH=200 seconds of it kept for the benchmarks while anything before them runs
 #   FASTHASH_GPU_SH_DEVICE=cpu    to try the script without a GPU: figures mean nothing, sanitizers do not run
 #   FASTHASH_GPU_SH_WORK=...      folder of the build and the logs (default build/gpu)
 #   FASTHASH_COMMIT=...           the commit, where the copy has no repository
@@ -29,7 +30,7 @@ LOGS=$(realpath -m "${OUT:-$WORK}")
 BUILD=$WORK/cmake
 RUN=$WORK/run
 WANTED=("$@")
-FOR_BENCH=200  # seconds kept for the benchmarks while anything before them runs
+FOR_BENCH=${FASTHASH_GPU_SH_FOR_BENCH:-200}
 ((${#WANTED[@]} == 0)) || [[ " ${WANTED[*]} " == *" bench"* ]] || FOR_BENCH=0
 export PYTHONUNBUFFERED=1 PYTHONPATH="$PWD${PYTHONPATH:+:$PYTHONPATH}" FASTHASH_BUILD_DIR=$BUILD
 export PATH="$PATH:${CUDA_HOME:-/usr/local/cuda}/bin:/usr/local/nvidia/bin"

@@ -38,4 +38,5 @@ def gather_batch(name: str, embeddings: Tensor, labels: Tensor) -> tuple[Tensor,
 
     parts = [torch.empty_like(labels) for _ in range(ranks)]
     distributed.all_gather(parts, labels.contiguous())
-    return torch.cat(all_gather(embeddings.contiguous())), torch.cat(parts)
+    joined = torch.cat(all_gather(embeddings.contiguous()))  # type: ignore[no-untyped-call]
+    return joined, torch.cat(parts)
