@@ -1,0 +1,154 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What class-level losses share: the call, its checks, labels as targets, weights from mined indices."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from fasthash import _checks
+from fasthash.losses._class_softmax import BACKENDS
+from fasthash.losses._distributed import gather_batch
+from fasthash.losses._inputs import check_embeddings
+
+
+class ClassLevelLoss(nn.Module):
+    """Compares embeddings (B, K) with one row for each of C classes; the batch may hold any part of the classes.
+
+    The call is that of pytorch-metric-learning. Half precisions and autocast regions are computed in float32, float64
+    stays float64. What the loss learns are its parameters, and what it keeps are its buffers: parameters go to an
+    optimizer together with the network's (`itertools.chain(model.parameters(), loss.parameters())`), both are in
+    `state_dict()` and move with `.to()`.
+
+    Args:
+        num_classes: C.
+        embedding_size: K.
+        check_finite: refuse NaN and infinite embeddings, and ids outside of 0..C-1; None does so on the CPU, but not on
+            CUDA, where it would wait for the device, nor under `torch.compile`.
+        gather: join the batches of all ranks of a distributed run first, see `losses._distributed`.
+        backend: `fused`, or `reference` in plain PyTorch for double backward and `torch.func`.
+
+    Raises:
+        ValueError: `num_classes` or `embedding_size` < 1, or another `backend`.
+    """
+
+    def __init__(
+        self,
+        num_classes: int,
+        embedding_size: int,
+        *,
+        check_finite: bool | None = None,
+        gather: bool = False,
+        backend: str = "fused",
+    ) -> None:
+        super().__init__()
+        self._require(num_classes >= 1, "num_classes", ">= 1", num_classes)
+        self._require(embedding_size >= 1, "embedding_size", ">= 1", embedding_size)
+        _checks.require_choice(self._name, "backend", backend, BACKENDS)
+        self.num_classes = num_classes
+        self.embedding_size = embedding_size
+        self.check_finite = check_finite
+        self.gather = gather
+        self.backend = backend
+
+    @property
+    def _name(self) -> str:
+        return type(self).__name__
+
+    def _require(self, condition: bool, argument: str, expected: str, got: object) -> None:
+        _checks.require(condition, self._name, argument, expected, got)
+
+    def forward(
+        self,
+        embeddings: Tensor,
+        labels: Tensor | None = None,
+        indices_tuple: Sequence[Tensor] | None = None,
+        ref_emb: Tensor | None = None,
+        ref_labels: Tensor | None = None,
+    ) -> Tensor:
+        """Loss of a batch.
+
+        Args:
+            embeddings: (B, K), any floating dtype.
+            labels: (B,) integer ids in 0..C-1, or (B, C) multi-hot rows of any dtype, where an entry > 0 sets the
+                label. A row without any label has no class term; it is left out of the mean.
+            indices_tuple: what a miner of pytorch-metric-learning returned. As there, an item weighs as often as it is
+                named, relative to the one that is named most; without any index all weigh 1.
+            ref_emb: has to be None: there is nothing to compare with but classes.
+            ref_labels: has to be None.
+
+        Returns:
+            () float32, or float64 for float64 embeddings.
+
+        Raises:
+            ValueError: shapes, dtypes, devices or ids that do not fit, values that are not finite, no labels, or
+                reference embeddings.
+        """
+        name = self._name
+        for argument, given in (("ref_emb", ref_emb), ("ref_labels", ref_labels)):
+            _checks.require(given is None, name, argument, "None in a loss over classes", "a tensor")
+        check_embeddings(name, embeddings, None, self.check_finite)
+        width = embeddings.shape[1]
+        self._require(width == self.embedding_size, "embeddings", f"of {self.embedding_size} columns", width)
+        labels = self._checked_labels(embeddings, labels)
+        if self.gather:
+            self._require(indices_tuple is None, "indices_tuple", "None where gather=True", "a tuple")
+            embeddings, labels = gather_batch(name, embeddings, labels)
+        dtype = torch.float64 if embeddings.dtype == torch.float64 else torch.float32
+        with torch.autocast(embeddings.device.type, enabled=False):
+            weights = None if indices_tuple is None else _weights(indices_tuple, embeddings.shape[0], labels, dtype)
+            return self._loss(embeddings.to(dtype), labels, weights)
+
+    def _loss(self, embeddings: Tensor, labels: Tensor, weights: Tensor | None) -> Tensor:
+        """The loss of (B, K) in the dtype to compute in, (B,) int64 ids or (B, C) labels, and (B,) weights or None."""
+        raise NotImplementedError
+
+    def _checked_labels(self, embeddings: Tensor, labels: Tensor | None) -> Tensor:
+        name, classes, batch = self._name, self.num_classes, embeddings.shape[0]
+        if labels is None:
+            raise ValueError(f"{name}: labels must be given, got None")
+        shape = tuple(labels.shape)
+        if labels.dim() == 2:
+            _checks.require(shape == (batch, classes), name, "labels", lambda: f"of shape {(batch, classes)}", shape)
+        else:
+            _checks.require(shape == (batch,), name, "labels", lambda: f"{batch} ids or {batch} multi-hot rows", shape)
+            _checks.require_dtype(name, "labels", labels, (torch.uint8, *_checks.SIGNED_INTEGERS))
+        _checks.require_same_device(name, "labels", labels, embeddings.device)
+        if labels.dim() == 2:
+            return labels
+        checking = self.check_finite
+        if checking is None:
+            checking = labels.device.type == "cpu" and not torch.compiler.is_compiling()
+        if checking:
+            low, high = (int(each) for each in labels.aminmax())
+            _checks.require(low >= 0 and high < classes, name, "labels", f"ids in 0..{classes - 1}", f"{low}..{high}")
+        return labels.long()
+
+    def extra_repr(self) -> str:
+        """Shown by print(loss)."""
+        return f"num_classes={self.num_classes}, embedding_size={self.embedding_size}"
+
+
+def soft_targets(labels: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+    """Multi-hot rows (B, C) as distributions, each label one over their number; and which rows have one (B,) bool."""
+    present = (labels > 0).to(dtype)
+    number = present.sum(1, keepdim=True)
+    return present / number.clamp(min=1), number.squeeze(1) > 0
+
+
+def row_factors(weights: Tensor | None, labelled: Tensor | None, dtype: torch.dtype) -> Tensor | None:
+    """(B,) factors of the rows' losses, whose sum is the mean over labelled rows; None for the plain mean."""
+    if labelled is None:
+        return None if weights is None else weights / weights.shape[0]
+    share = labelled.to(dtype) / labelled.sum().clamp(min=1)
+    return share if weights is None else share * weights
+
+
+def _weights(indices_tuple: Sequence[Tensor], batch: int, labels: Tensor, dtype: torch.dtype) -> Tensor:
+    indices = torch.cat([each.to(labels.device).long() for each in indices_tuple])
+    counts = torch.zeros(batch, dtype=torch.int64, device=labels.device)
+    counts = counts.scatter_add(0, indices, torch.ones_like(indices))
+    highest = counts.max()
+    return torch.where(highest > 0, counts.to(dtype) / highest.clamp(min=1), 1.0)

@@ -1,0 +1,203 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Cross-entropy of a softmax over classes: logits, loss and gradient without an autograd graph in between."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+NO_DIRECTION = 1e-12  # rows shorter than this count as zero
+BACKENDS = ("fused", "reference")
+
+
+class SoftmaxRule(NamedTuple):
+    """How logits come from embeddings x (B, K) and class rows w (C, K): `scale * x·w + bias`, less the margin.
+
+    Attributes:
+        scale: factor of the products.
+        normalize_embeddings: divide the embeddings by their length.
+        normalize_weights: divide the class rows by their length.
+        margin: what the target's logit loses, in units of the product: `x·w - margin`, or `cos(arccos(x·w) + margin)`.
+        angular: the second of the two.
+    """
+
+    scale: float = 1.0
+    normalize_embeddings: bool = False
+    normalize_weights: bool = False
+    margin: float = 0.0
+    angular: bool = False
+
+
+def class_softmax(
+    embeddings: Tensor,
+    weights: Tensor,
+    bias: Tensor | None,
+    targets: Tensor,
+    factors: Tensor | None,
+    rule: SoftmaxRule,
+    backend: str,
+) -> Tensor:
+    """The loss () `sum over i of f_i * (-sum over c of t_ic log softmax(logits_i)_c)`.
+
+    Args:
+        embeddings: (B, K) float32 or float64. A row without a direction has products and gradient 0 where normalised.
+        weights: (C, K), same dtype.
+        bias: (C,), same dtype, or None.
+        targets: (B,) int64 ids, or (B, C) rows that sum to 1 (or to 0, where f is 0); margins go to entries > 0.
+        factors: (B,) f, or None for 1 / B.
+        rule: see `SoftmaxRule`.
+        backend: `fused` refuses double backward and `torch.func`; `reference` is plain PyTorch.
+    """
+    if backend == "reference":
+        return _reference(embeddings, weights, bias, targets, factors, rule)
+    parts = (embeddings, weights, bias)
+    needed = torch.is_grad_enabled() and any(part is not None and part.requires_grad for part in parts)
+    loss: Tensor = _ClassSoftmax.apply(*parts, targets, factors, rule, needed)  # type: ignore[no-untyped-call]
+    return loss
+
+
+def class_logits(embeddings: Tensor, weights: Tensor, bias: Tensor | None, rule: SoftmaxRule) -> Tensor:
+    """(B, C) logits without a margin, differentiable."""
+    x = _unit(embeddings) if rule.normalize_embeddings else embeddings
+    w = _unit(weights) if rule.normalize_weights else weights
+    logits = rule.scale * (x @ w.T)
+    return logits if bias is None else logits + bias
+
+
+def _reference(
+    embeddings: Tensor, weights: Tensor, bias: Tensor | None, targets: Tensor, factors: Tensor | None, rule: SoftmaxRule
+) -> Tensor:
+    logits = class_logits(embeddings, weights, bias, rule)
+    soft = targets if targets.dim() == 2 else _one_hot(targets, weights.shape[0], logits.dtype)
+    if rule.angular and rule.margin:
+        angle = torch.arccos((logits / rule.scale).clamp(-1 + 1e-7, 1 - 1e-7))
+        logits = torch.where(soft > 0, rule.scale * torch.cos(angle + rule.margin), logits)
+    elif rule.margin:
+        logits = torch.where(soft > 0, logits - rule.scale * rule.margin, logits)
+    rows = -(soft * torch.log_softmax(logits, 1)).sum(1)
+    return rows.mean() if factors is None else (factors * rows).sum()
+
+
+def _one_hot(ids: Tensor, classes: int, dtype: torch.dtype) -> Tensor:
+    return (ids.unsqueeze(1) == torch.arange(classes, device=ids.device)).to(dtype)
+
+
+def _unit(rows: Tensor) -> Tensor:
+    lengths = torch.linalg.vector_norm(rows, dim=1, keepdim=True)
+    return rows * torch.where(lengths < NO_DIRECTION, 0.0, 1 / lengths.clamp(min=NO_DIRECTION))
+
+
+class _ClassSoftmax(torch.autograd.Function):
+    """Keeps one (B, C) matrix for backward, the softmax less the target, and nothing of that size besides."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        embeddings: Tensor,
+        weights: Tensor,
+        bias: Tensor | None,
+        targets: Tensor,
+        factors: Tensor | None,
+        rule: SoftmaxRule,
+        needed: bool,
+    ) -> Tensor:
+        x, shrink_x = _direction(embeddings) if rule.normalize_embeddings else (embeddings, None)
+        w, shrink_w = _direction(weights) if rule.normalize_weights else (weights, None)
+        logits = (x * rule.scale) @ w.T if bias is None else torch.addmm(bias, x, w.T, alpha=rule.scale)
+        slopes = _subtract_margin(logits, targets, rule) if rule.margin else None
+        scores = torch.log_softmax(logits, 1)
+        del logits
+        if targets.dim() == 1:
+            rows = scores.gather(1, targets.unsqueeze(1)).squeeze(1)
+        else:
+            rows = torch.linalg.vecdot(scores, targets)
+        loss = -rows.mean() if factors is None else -torch.dot(rows, factors)
+        if needed:
+            _turn_into_residual(scores, targets, slopes)
+            ctx.save_for_backward(x, shrink_x, w, shrink_w, scores, factors, embeddings, weights, bias)
+            ctx.scale = rule.scale
+        return loss
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        x, shrink_x, w, shrink_w, residual, factors, *inputs = ctx.saved_tensors
+        (gradient,) = gradients
+        with torch.autocast(x.device.type, enabled=False):
+            row_gradient = gradient / x.shape[0] if factors is None else (gradient * factors).unsqueeze(1)
+            of_x = of_w = of_bias = None
+            if ctx.needs_input_grad[0]:
+                of_x = _through_direction(residual @ w, x, shrink_x).mul_(row_gradient * ctx.scale)
+            if ctx.needs_input_grad[1]:
+                of_w = _through_direction(residual.T @ (x * (row_gradient * ctx.scale)), w, shrink_w)
+            if ctx.needs_input_grad[2]:
+                of_bias = residual.sum(0) * row_gradient if factors is None else (residual * row_gradient).sum(0)
+        found = (of_x, of_w, of_bias)
+        if torch.is_grad_enabled() and not torch.compiler.is_compiling():  # create_graph=True
+            found = _Undifferentiable.apply(*found, *inputs)  # type: ignore[no-untyped-call]
+        return *found, None, None, None, None
+
+
+class _Undifferentiable(torch.autograd.Function):
+    """Passes gradients on as functions of the inputs that refuse to be differentiated: zeros would be wrong."""
+
+    @staticmethod
+    def forward(ctx: Any, *tensors: Tensor | None) -> tuple[Tensor | None, ...]:
+        return tuple(None if each is None else each.view_as(each) for each in tensors[:3])
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> None:
+        raise RuntimeError('double backward of a class-level loss is not defined, use backend="reference"')
+
+
+def _direction(rows: Tensor) -> tuple[Tensor, Tensor]:
+    """Rows of length 1, and what they were multiplied by (rows, 1): 0 for a row without a direction."""
+    lengths = torch.linalg.vector_norm(rows, dim=1, keepdim=True)
+    shrink = lengths.reciprocal().masked_fill_(lengths < NO_DIRECTION, 0.0)
+    return rows * shrink, shrink
+
+
+def _through_direction(gradient: Tensor, unit: Tensor, shrink: Tensor | None) -> Tensor:
+    """The gradient with respect to rows from that with respect to their directions; as it is without `shrink`."""
+    if shrink is None:
+        return gradient
+    radial = torch.linalg.vecdot(gradient, unit).unsqueeze(1)
+    return torch.addcmul(gradient, unit, radial, value=-1).mul_(shrink)
+
+
+def _subtract_margin(logits: Tensor, targets: Tensor, rule: SoftmaxRule) -> Tensor | None:
+    """Takes the margin from the targets' logits in place; for an angular one, returns d new / d old of them."""
+    ids = targets.unsqueeze(1) if targets.dim() == 1 else None
+    if not rule.angular:
+        loss = -rule.scale * rule.margin
+        if ids is None:
+            logits.add_(targets > 0, alpha=loss)
+        else:
+            logits.scatter_add_(1, ids, torch.full_like(ids, loss, dtype=logits.dtype))
+        return None
+    cosines = (logits if ids is None else logits.gather(1, ids)).div(rule.scale).clamp_(-1 + 1e-7, 1 - 1e-7)
+    sines = (1 - cosines.square()).sqrt_()
+    moved = rule.scale * (cosines * math.cos(rule.margin) - sines * math.sin(rule.margin))
+    slopes = math.cos(rule.margin) + math.sin(rule.margin) * cosines / sines
+    if ids is None:
+        logits.copy_(torch.where(targets > 0, moved, logits))
+        return torch.where(targets > 0, slopes, 1.0)
+    logits.scatter_(1, ids, moved)
+    return slopes
+
+
+def _turn_into_residual(scores: Tensor, targets: Tensor, slopes: Tensor | None) -> None:
+    """Log-probabilities (B, C) into `(softmax - target) * slope`, in place."""
+    residual = scores.exp_()
+    if targets.dim() == 2:
+        residual.sub_(targets)
+        if slopes is not None:
+            residual.mul_(slopes)
+        return
+    ids = targets.unsqueeze(1)
+    if slopes is None:
+        residual.scatter_add_(1, ids, torch.full_like(ids, -1, dtype=residual.dtype))
+    else:
+        residual.scatter_(1, ids, (residual.gather(1, ids) - 1) * slopes)
