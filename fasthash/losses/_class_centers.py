@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterable
 import torch
 from torch import Tensor, nn
 
-from fasthash.losses._inputs import check_embeddings
 from fasthash.losses.softmax import ClassSoftmaxLoss
 
 Model = Callable[[Tensor], object]
@@ -82,6 +81,9 @@ class ClassCenterLoss(ClassSoftmaxLoss):
         """Centres (C, K) from sums and numbers; NaN where there is none."""
         return total / count.unsqueeze(1)
 
+    def _shows_bad_values(self) -> bool:
+        return not self.accumulates
+
     def _loss(self, embeddings: Tensor, labels: Tensor, weights: Tensor | None) -> Tensor:
         if self.accumulates and self.training:
             self.sums.add(self._point(embeddings.detach()), labels)
@@ -90,10 +92,8 @@ class ClassCenterLoss(ClassSoftmaxLoss):
     @torch.no_grad()
     def accumulate(self, embeddings: Tensor, labels: Tensor) -> None:
         """Adds a batch to the sums: embeddings (B, K) and labels as the call takes them."""
-        check_embeddings(self._name, embeddings, None, self.check_finite)
-        width = embeddings.shape[1]
-        self._require(width == self.embedding_size, "embeddings", f"of {self.embedding_size} columns", width)
-        self.sums.add(self._point(embeddings.to(torch.float64)), self._checked_labels(embeddings, labels))
+        labels = self._checked(embeddings, labels, self._checks_values(embeddings))
+        self.sums.add(self._point(embeddings.to(torch.float64)), labels)
 
     @torch.no_grad()
     def update_centers(self) -> None:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -86,24 +87,82 @@ class ClassLevelLoss(nn.Module):
             ValueError: shapes, dtypes, devices or ids that do not fit, values that are not finite, no labels, or
                 reference embeddings.
         """
-        name = self._name
-        for argument, given in (("ref_emb", ref_emb), ("ref_labels", ref_labels)):
-            _checks.require(given is None, name, argument, "None in a loss over classes", "a tensor")
-        check_embeddings(name, embeddings, None, self.check_finite)
-        width = embeddings.shape[1]
-        self._require(width == self.embedding_size, "embeddings", f"of {self.embedding_size} columns", width)
-        labels = self._checked_labels(embeddings, labels)
+        if ref_emb is not None or ref_labels is not None:
+            argument = "ref_labels" if ref_emb is None else "ref_emb"
+            raise ValueError(f"{self._name}: {argument} must be None in a loss over classes, got a tensor")
+        checking = self._checks_values(embeddings)
+        # Looking at the result costs next to nothing; what it hides, or what it would spoil, is looked at first.
+        late = checking and self._shows_bad_values() and embeddings.device.type == "cpu"
+        labels = self._checked(embeddings, labels, checking and not late)
         if self.gather:
             self._require(indices_tuple is None, "indices_tuple", "None where gather=True", "a tuple")
-            embeddings, labels = gather_batch(name, embeddings, labels)
+            embeddings, labels = gather_batch(self._name, embeddings, labels)
+        if not late:
+            return self._computed(embeddings, labels, indices_tuple)
+        try:
+            loss = self._computed(embeddings, labels, indices_tuple)
+        except IndexError:
+            self._check_values(embeddings, labels)
+            raise
+        if not math.isfinite(loss.item()):
+            self._check_values(embeddings, labels)
+        return loss
+
+    def _computed(self, embeddings: Tensor, labels: Tensor, indices_tuple: Sequence[Tensor] | None) -> Tensor:
         dtype = torch.float64 if embeddings.dtype == torch.float64 else torch.float32
-        with torch.autocast(embeddings.device.type, enabled=False):
-            weights = None if indices_tuple is None else _weights(indices_tuple, embeddings.shape[0], labels, dtype)
+        weights = None if indices_tuple is None else _weights(indices_tuple, embeddings.shape[0], labels, dtype)
+        kind = embeddings.device.type
+        if not torch.is_autocast_enabled(kind):  # entering a region costs as much as two operators
+            return self._loss(embeddings.to(dtype), labels, weights)
+        with torch.autocast(kind, enabled=False):
             return self._loss(embeddings.to(dtype), labels, weights)
 
     def _loss(self, embeddings: Tensor, labels: Tensor, weights: Tensor | None) -> Tensor:
         """The loss of (B, K) in the dtype to compute in, (B,) int64 ids or (B, C) labels, and (B,) weights or None."""
         raise NotImplementedError
+
+    def _shows_bad_values(self) -> bool:
+        """Whether bad embeddings always make the loss NaN or infinite, bad ids raise IndexError, and neither is kept."""
+        return True
+
+    def _checks_values(self, embeddings: Tensor) -> bool:
+        if self.check_finite is None:
+            return embeddings.device.type == "cpu" and not torch.compiler.is_compiling()
+        return self.check_finite
+
+    def _check_values(self, embeddings: Tensor, labels: Tensor) -> None:
+        _checks.require_finite(True, self._name, "embeddings", embeddings)
+        if labels.dim() == 1:
+            low, high, last = int(labels.min()), int(labels.max()), self.num_classes - 1
+            self._require(low >= 0 and high <= last, "labels", f"ids in 0..{last}", f"{low}..{high}")
+
+    def _checked(self, embeddings: Tensor, labels: Tensor | None, values: bool) -> Tensor:
+        """The labels, ids as int64, after all checks; those of values on request."""
+        if labels is not None and self._is_usual(embeddings, labels):
+            if values:
+                self._check_values(embeddings, labels)
+            return labels
+        check_embeddings(self._name, embeddings, None, False)
+        width = embeddings.shape[1]
+        _checks.require(
+            width == self.embedding_size, self._name, "embeddings", lambda: f"of {self.embedding_size} columns", width
+        )
+        labels = self._checked_labels(embeddings, labels)
+        if values:
+            self._check_values(embeddings, labels)
+        return labels
+
+    def _is_usual(self, embeddings: Tensor, labels: Tensor) -> bool:
+        """Whether one look finds everything in order, as it nearly always is: each check with its text costs more."""
+        return (
+            embeddings.dim() == 2
+            and labels.dim() == 1
+            and embeddings.shape[0] == labels.shape[0] > 0
+            and embeddings.shape[1] == self.embedding_size
+            and labels.dtype == torch.int64
+            and embeddings.dtype in _checks.FLOATS
+            and labels.device == embeddings.device
+        )
 
     def _checked_labels(self, embeddings: Tensor, labels: Tensor | None) -> Tensor:
         name, classes, batch = self._name, self.num_classes, embeddings.shape[0]
@@ -116,15 +175,7 @@ class ClassLevelLoss(nn.Module):
             _checks.require(shape == (batch,), name, "labels", lambda: f"{batch} ids or {batch} multi-hot rows", shape)
             _checks.require_dtype(name, "labels", labels, (torch.uint8, *_checks.SIGNED_INTEGERS))
         _checks.require_same_device(name, "labels", labels, embeddings.device)
-        if labels.dim() == 2:
-            return labels
-        checking = self.check_finite
-        if checking is None:
-            checking = labels.device.type == "cpu" and not torch.compiler.is_compiling()
-        if checking:
-            low, high = (int(each) for each in labels.aminmax())
-            _checks.require(low >= 0 and high < classes, name, "labels", f"ids in 0..{classes - 1}", f"{low}..{high}")
-        return labels.long()
+        return labels if labels.dim() == 2 else labels.long()
 
     def extra_repr(self) -> str:
         """Shown by print(loss)."""

@@ -4,13 +4,20 @@
 from __future__ import annotations
 
 import math
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
-NO_DIRECTION = 1e-12  # rows shorter than this count as zero
+from fasthash.nn.straight_through import signs, straight_through_sign
+
 BACKENDS = ("fused", "reference")
+
+_SMALL = 1 << 15  # elements of (B, C) up to which a plain softmax is left to PyTorch: a Function in Python costs more
+_NOTHING = -(1 << 62)  # no id: cross-entropy would silently leave out -100
+_EDGE = 1 - 1e-7  # cosines of angles stay inside, where arccos has a slope
 
 
 class SoftmaxRule(NamedTuple):
@@ -22,6 +29,7 @@ class SoftmaxRule(NamedTuple):
         normalize_weights: divide the class rows by their length.
         margin: what the target's logit loses, in units of the product: `x·w - margin`, or `cos(arccos(x·w) + margin)`.
         angular: the second of the two.
+        binary: take the signs of the embeddings, sgn(0) = +1; the gradient is that of the identity.
     """
 
     scale: float = 1.0
@@ -29,6 +37,13 @@ class SoftmaxRule(NamedTuple):
     normalize_weights: bool = False
     margin: float = 0.0
     angular: bool = False
+    binary: bool = False
+
+
+def without_autocast(tensor: Tensor) -> AbstractContextManager[Any]:
+    """A region that computes as it is written. Entering one costs as much as two operators, so only where needed."""
+    kind = tensor.device.type
+    return torch.autocast(kind, enabled=False) if torch.is_autocast_enabled(kind) else nullcontext()
 
 
 def class_softmax(
@@ -43,7 +58,7 @@ def class_softmax(
     """The loss () `sum over i of f_i * (-sum over c of t_ic log softmax(logits_i)_c)`.
 
     Args:
-        embeddings: (B, K) float32 or float64. A row without a direction has products and gradient 0 where normalised.
+        embeddings: (B, K) float32 or float64. Where normalised, a row of zeros has products and gradient 0.
         weights: (C, K), same dtype.
         bias: (C,), same dtype, or None.
         targets: (B,) int64 ids, or (B, C) rows that sum to 1 (or to 0, where f is 0); margins go to entries > 0.
@@ -54,6 +69,10 @@ def class_softmax(
     if backend == "reference":
         return _reference(embeddings, weights, bias, targets, factors, rule)
     parts = (embeddings, weights, bias)
+    plain = not (rule.normalize_embeddings or rule.normalize_weights or rule.margin or rule.binary)
+    if plain and factors is None and targets.dim() == 1 and embeddings.shape[0] * weights.shape[0] <= _SMALL:
+        logits = _products(embeddings, weights, bias, rule.scale)
+        return functional.cross_entropy(logits, targets, ignore_index=_NOTHING)
     needed = torch.is_grad_enabled() and any(part is not None and part.requires_grad for part in parts)
     loss: Tensor = _ClassSoftmax.apply(*parts, targets, factors, rule, needed)  # type: ignore[no-untyped-call]
     return loss
@@ -61,7 +80,8 @@ def class_softmax(
 
 def class_logits(embeddings: Tensor, weights: Tensor, bias: Tensor | None, rule: SoftmaxRule) -> Tensor:
     """(B, C) logits without a margin, differentiable."""
-    x = _unit(embeddings) if rule.normalize_embeddings else embeddings
+    x = straight_through_sign(embeddings) if rule.binary else embeddings
+    x = _unit(x) if rule.normalize_embeddings else x
     w = _unit(weights) if rule.normalize_weights else weights
     logits = rule.scale * (x @ w.T)
     return logits if bias is None else logits + bias
@@ -73,7 +93,7 @@ def _reference(
     logits = class_logits(embeddings, weights, bias, rule)
     soft = targets if targets.dim() == 2 else _one_hot(targets, weights.shape[0], logits.dtype)
     if rule.angular and rule.margin:
-        angle = torch.arccos((logits / rule.scale).clamp(-1 + 1e-7, 1 - 1e-7))
+        angle = torch.arccos((logits / rule.scale).clamp(-_EDGE, _EDGE))
         logits = torch.where(soft > 0, rule.scale * torch.cos(angle + rule.margin), logits)
     elif rule.margin:
         logits = torch.where(soft > 0, logits - rule.scale * rule.margin, logits)
@@ -87,7 +107,14 @@ def _one_hot(ids: Tensor, classes: int, dtype: torch.dtype) -> Tensor:
 
 def _unit(rows: Tensor) -> Tensor:
     lengths = torch.linalg.vector_norm(rows, dim=1, keepdim=True)
-    return rows * torch.where(lengths < NO_DIRECTION, 0.0, 1 / lengths.clamp(min=NO_DIRECTION))
+    zero = lengths == 0
+    return rows / torch.where(zero, 1.0, lengths)
+
+
+def _products(x: Tensor, w: Tensor, bias: Tensor | None, scale: float) -> Tensor:
+    if bias is not None:
+        return torch.addmm(bias, x, w.T, alpha=scale)
+    return x @ w.T if scale == 1 else (x * scale) @ w.T
 
 
 class _ClassSoftmax(torch.autograd.Function):
@@ -104,17 +131,14 @@ class _ClassSoftmax(torch.autograd.Function):
         rule: SoftmaxRule,
         needed: bool,
     ) -> Tensor:
-        x, shrink_x = _direction(embeddings) if rule.normalize_embeddings else (embeddings, None)
+        x = signs(embeddings) if rule.binary else embeddings
+        x, shrink_x = _direction(x) if rule.normalize_embeddings else (x, None)
         w, shrink_w = _direction(weights) if rule.normalize_weights else (weights, None)
-        logits = (x * rule.scale) @ w.T if bias is None else torch.addmm(bias, x, w.T, alpha=rule.scale)
+        logits = _products(x, w, bias, rule.scale)
         slopes = _subtract_margin(logits, targets, rule) if rule.margin else None
         scores = torch.log_softmax(logits, 1)
         del logits
-        if targets.dim() == 1:
-            rows = scores.gather(1, targets.unsqueeze(1)).squeeze(1)
-        else:
-            rows = torch.linalg.vecdot(scores, targets)
-        loss = -rows.mean() if factors is None else -torch.dot(rows, factors)
+        loss = _cross_entropy(scores, targets, factors)
         if needed:
             _turn_into_residual(scores, targets, slopes)
             ctx.save_for_backward(x, shrink_x, w, shrink_w, scores, factors, embeddings, weights, bias)
@@ -125,27 +149,31 @@ class _ClassSoftmax(torch.autograd.Function):
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         x, shrink_x, w, shrink_w, residual, factors, *inputs = ctx.saved_tensors
         (gradient,) = gradients
-        with torch.autocast(x.device.type, enabled=False):
-            row_gradient = gradient / x.shape[0] if factors is None else (gradient * factors).unsqueeze(1)
+        with without_autocast(x):
+            outer = gradient / x.shape[0] if factors is None else (gradient * factors).unsqueeze(1)
+            scaled = outer if ctx.scale == 1 else outer * ctx.scale
             of_x = of_w = of_bias = None
             if ctx.needs_input_grad[0]:
-                of_x = _through_direction(residual @ w, x, shrink_x).mul_(row_gradient * ctx.scale)
+                of_x = _through_direction(residual @ w, x, shrink_x).mul_(scaled)
             if ctx.needs_input_grad[1]:
-                of_w = _through_direction(residual.T @ (x * (row_gradient * ctx.scale)), w, shrink_w)
+                of_w = _through_direction(residual.T @ (x * scaled), w, shrink_w)
             if ctx.needs_input_grad[2]:
-                of_bias = residual.sum(0) * row_gradient if factors is None else (residual * row_gradient).sum(0)
-        found = (of_x, of_w, of_bias)
+                of_bias = residual.sum(0) * outer if factors is None else (residual * outer).sum(0)
+        found = [of_x, of_w, of_bias]
         if torch.is_grad_enabled() and not torch.compiler.is_compiling():  # create_graph=True
-            found = _Undifferentiable.apply(*found, *inputs)  # type: ignore[no-untyped-call]
+            found = [
+                None if each is None else Undifferentiable.apply(each, *inputs)  # type: ignore[no-untyped-call]
+                for each in found
+            ]
         return *found, None, None, None, None
 
 
-class _Undifferentiable(torch.autograd.Function):
-    """Passes gradients on as functions of the inputs that refuse to be differentiated: zeros would be wrong."""
+class Undifferentiable(torch.autograd.Function):
+    """Passes a gradient on as a function of the inputs that refuses to be differentiated: zeros would be wrong."""
 
     @staticmethod
-    def forward(ctx: Any, *tensors: Tensor | None) -> tuple[Tensor | None, ...]:
-        return tuple(None if each is None else each.view_as(each) for each in tensors[:3])
+    def forward(ctx: Any, gradient: Tensor, *inputs: Tensor | None) -> Tensor:
+        return gradient.view_as(gradient)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> None:
@@ -153,9 +181,9 @@ class _Undifferentiable(torch.autograd.Function):
 
 
 def _direction(rows: Tensor) -> tuple[Tensor, Tensor]:
-    """Rows of length 1, and what they were multiplied by (rows, 1): 0 for a row without a direction."""
+    """Rows of length 1, and what they were multiplied by (rows, 1): 0 for a row of zeros."""
     lengths = torch.linalg.vector_norm(rows, dim=1, keepdim=True)
-    shrink = lengths.reciprocal().masked_fill_(lengths < NO_DIRECTION, 0.0)
+    shrink = lengths.reciprocal_().nan_to_num_(nan=math.nan, posinf=0.0)
     return rows * shrink, shrink
 
 
@@ -164,7 +192,16 @@ def _through_direction(gradient: Tensor, unit: Tensor, shrink: Tensor | None) ->
     if shrink is None:
         return gradient
     radial = torch.linalg.vecdot(gradient, unit).unsqueeze(1)
-    return torch.addcmul(gradient, unit, radial, value=-1).mul_(shrink)
+    return gradient.addcmul_(unit, radial, value=-1).mul_(shrink)
+
+
+def _cross_entropy(scores: Tensor, targets: Tensor, factors: Tensor | None) -> Tensor:
+    if targets.dim() == 1:
+        if factors is None:
+            return functional.nll_loss(scores, targets, ignore_index=_NOTHING)
+        return torch.dot(functional.nll_loss(scores, targets, ignore_index=_NOTHING, reduction="none"), factors)
+    rows = torch.linalg.vecdot(scores, targets)
+    return -rows.mean() if factors is None else -torch.dot(rows, factors)
 
 
 def _subtract_margin(logits: Tensor, targets: Tensor, rule: SoftmaxRule) -> Tensor | None:
@@ -177,7 +214,7 @@ def _subtract_margin(logits: Tensor, targets: Tensor, rule: SoftmaxRule) -> Tens
         else:
             logits.scatter_add_(1, ids, torch.full_like(ids, loss, dtype=logits.dtype))
         return None
-    cosines = (logits if ids is None else logits.gather(1, ids)).div(rule.scale).clamp_(-1 + 1e-7, 1 - 1e-7)
+    cosines = (logits if ids is None else logits.gather(1, ids)).div(rule.scale).clamp_(-_EDGE, _EDGE)
     sines = (1 - cosines.square()).sqrt_()
     moved = rule.scale * (cosines * math.cos(rule.margin) - sines * math.sin(rule.margin))
     slopes = math.cos(rule.margin) + math.sin(rule.margin) * cosines / sines

@@ -3,12 +3,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
 from torch.nn import functional
 
 from fasthash import _checks
 from fasthash.losses._class_level import ClassLevelLoss, row_factors
+from fasthash.losses._class_softmax import Undifferentiable, without_autocast
 from fasthash.losses.hash_centers import hadamard_centers
 from fasthash.losses.ortho_hash import checked_codes
 
@@ -36,7 +39,7 @@ class CSQLoss(ClassLevelLoss):
         seed: of random centres and of the vector that decides ties.
         check_finite: see `ClassLevelLoss`, as `gather` and `backend`.
         gather: see there.
-        backend: see there; both are the same here.
+        backend: see there.
 
     Attributes:
         centers: (C, K) buffer.
@@ -85,27 +88,61 @@ class CSQLoss(ClassLevelLoss):
         votes = (labels > 0).to(self.centers.dtype) @ self.centers
         return torch.where(votes == 0, self.tie_breaker, votes.sign())
 
+    def _shows_bad_values(self) -> bool:
+        return False  # an infinite logit may be on the right side, and a negative id is a place in the centres
+
+    def _check_values(self, embeddings: Tensor, labels: Tensor) -> None:
+        super()._check_values(embeddings, labels)
+        if self.inputs == "codes":
+            highest = float(embeddings.detach().abs().max())
+            self._require(highest <= 1, "embeddings", 'codes in [-1, 1] where inputs="codes"', f"|h| = {highest:g}")
+
     def _loss(self, embeddings: Tensor, labels: Tensor, weights: Tensor | None) -> Tensor:
-        agreement = self.targets(labels).to(embeddings.dtype) * embeddings
-        if self.inputs == "logits":
-            values = functional.softplus(-2 * agreement)
-            gap = 1 - embeddings.tanh().abs()
-        else:
-            self._require_codes(embeddings)
-            likelihood = 0.5 + 0.5 * agreement
+        labelled = (labels > 0).any(1) if labels.dim() == 2 else None
+        factors = row_factors(weights, labelled, embeddings.dtype)
+        targets = self.targets(labels).to(embeddings.dtype)
+        if self.inputs == "codes" and self.backend == "fused":
+            needed = torch.is_grad_enabled() and embeddings.requires_grad
+            loss: Tensor = _CodeEntropy.apply(  # type: ignore[no-untyped-call]
+                embeddings, targets, factors, self.penalty_weight, needed
+            )
+            return loss
+        if self.inputs == "codes":
+            likelihood = 0.5 + 0.5 * targets * embeddings
             near = likelihood.clamp(min=_SMALLEST)
             values = (near - likelihood) / _SMALLEST - near.log()
             gap = 1 - embeddings.abs()
-        if self.penalty_weight:
-            values = values + self.penalty_weight * gap.square()
-        labelled = (labels > 0).any(1) if labels.dim() == 2 else None
-        factors = row_factors(weights, labelled, values.dtype)
+        else:
+            values = functional.softplus(-2 * targets * embeddings)
+            gap = 1 - embeddings.tanh().abs()
+        values = values + self.penalty_weight * gap.square()
         return values.mean() if factors is None else (values.mean(1) * factors).sum()
 
-    def _require_codes(self, embeddings: Tensor) -> None:
-        checking = self.check_finite
-        if checking is None:
-            checking = embeddings.device.type == "cpu" and not torch.compiler.is_compiling()
-        if checking:
-            highest = float(embeddings.detach().abs().max())
-            self._require(highest <= 1, "embeddings", 'codes in [-1, 1] where inputs="codes"', f"|h| = {highest:g}")
+
+class _CodeEntropy(torch.autograd.Function):
+    """The loss of codes (B, K); d loss / d h is `-c / (2 max(p, smallest)) + 2 weight (|h| - 1) sgn(h)` per element."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, codes: Tensor, targets: Tensor, factors: Tensor | None, penalty_weight: float, needed: bool
+    ) -> Tensor:
+        likelihood = (targets * codes).add_(1).mul_(0.5)
+        near = likelihood.clamp(min=_SMALLEST)
+        gap = codes.abs().sub_(1)
+        values = (near - likelihood).div_(_SMALLEST).sub_(near.log()).addcmul_(gap, gap, value=penalty_weight)
+        loss = values.mean() if factors is None else torch.dot(values.mean(1), factors)
+        if needed:
+            slopes = targets / near
+            slopes = gap.mul_(codes.sign()).mul_(2 * penalty_weight).sub_(slopes, alpha=0.5)
+            scale = 1 / codes.numel() if factors is None else factors.unsqueeze(1) / codes.shape[1]
+            ctx.save_for_backward(slopes.mul_(scale), codes)
+        return loss
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        slopes, codes = ctx.saved_tensors
+        with without_autocast(slopes):
+            found = slopes * gradients[0]
+        if torch.is_grad_enabled() and not torch.compiler.is_compiling():  # create_graph=True
+            found = Undifferentiable.apply(found, codes)  # type: ignore[no-untyped-call]
+        return found, None, None, None, None

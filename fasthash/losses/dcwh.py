@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from fasthash import _checks
 from fasthash.losses._class_centers import ClassCenterLoss
 from fasthash.losses._class_softmax import SoftmaxRule
+from fasthash.losses._penalties import Corners, corner_penalty
 
 STAGES = ("establish", "refine", "both")
 UPDATES = ("mean", "gradient")
@@ -99,11 +100,11 @@ class DCWHLoss(ClassCenterLoss):
 
     def _loss(self, embeddings: Tensor, labels: Tensor, weights: Tensor | None) -> Tensor:
         loss = super()._loss(embeddings, labels, weights)
-        size = embeddings.abs()
-        if self.stage != "refine" and self.cube_weight:
-            loss = loss + (size - self.cube).relu().sum() * (self.cube_weight / embeddings.shape[0])
-        if self.stage != "establish" and self.vertex_weight:
-            loss = loss + (size - 1).square().sum() * (self.vertex_weight / embeddings.shape[0])
+        cube = 0.0 if self.stage == "refine" else self.cube_weight / embeddings.shape[0]
+        vertex = 0.0 if self.stage == "establish" else self.vertex_weight / embeddings.shape[0]
+        if cube or vertex:
+            corners = Corners(l2=vertex, outside=cube, edge=self.cube)
+            loss = loss + corner_penalty(embeddings, corners, self.backend)
         return loss
 
     def get_extra_state(self) -> Tensor:

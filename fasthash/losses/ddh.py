@@ -6,6 +6,7 @@ from __future__ import annotations
 from torch import Tensor
 
 from fasthash import _checks
+from fasthash.losses._penalties import Corners, corner_penalty
 from fasthash.losses.softmax import SoftmaxHashLoss
 
 
@@ -52,5 +53,6 @@ class DDHLoss(SoftmaxHashLoss):
     def _loss(self, embeddings: Tensor, labels: Tensor, weights: Tensor | None) -> Tensor:
         loss = super()._loss(embeddings, labels, weights)
         if self.penalty_weight:
-            loss = loss + (embeddings.abs() - 1).abs().mean() * self.penalty_weight
+            corners = Corners(l1=self.penalty_weight / embeddings.numel())
+            loss = loss + corner_penalty(embeddings, corners, self.backend)
         return loss

@@ -10,6 +10,7 @@ from torch.nn import functional
 from fasthash import _checks
 from fasthash.losses._class_level import row_factors
 from fasthash.losses._class_softmax import SoftmaxRule
+from fasthash.losses._penalties import Corners, corner_penalty
 from fasthash.losses.softmax import ClassSoftmaxLoss
 from fasthash.nn.straight_through import straight_through_sign
 
@@ -55,26 +56,28 @@ class GreedyHashLoss(ClassSoftmaxLoss):
         self.penalty_weight = penalty_weight
         self.weight = nn.Parameter(torch.empty(num_classes, embedding_size))
         nn.init.kaiming_uniform_(self.weight, a=5**0.5)
-        self.rule = SoftmaxRule()
+        self.rule = SoftmaxRule(binary=True)
 
     def _classes(self, dtype: torch.dtype) -> tuple[Tensor, Tensor | None]:
         return self.weight.to(dtype), None
 
-    def get_logits(self, embeddings: Tensor) -> Tensor:
-        """(B, C) `W sgn(z)` of logits z (B, K)."""
-        return super().get_logits(straight_through_sign(embeddings))
+    def _shows_bad_values(self) -> bool:
+        return self.penalty_weight != 0  # the sign of an infinite logit is a number
 
     def _loss(self, embeddings: Tensor, labels: Tensor, weights: Tensor | None) -> Tensor:
-        codes = straight_through_sign(embeddings)
         if labels.dim() == 2:
-            scores = codes @ self.weight.to(codes.dtype).T
-            targets = (labels > 0).to(codes.dtype)
-            rows = functional.binary_cross_entropy_with_logits(scores, targets, reduction="none").mean(1)
-            factors = row_factors(weights, None, codes.dtype)
-            loss = rows.mean() if factors is None else (rows * factors).sum()
+            loss = self._binary_term(embeddings, labels, weights)
         else:
-            loss = self._class_term(codes, labels, weights)
+            loss = self._class_term(embeddings, labels, weights)
         if self.penalty_weight:
-            gap = embeddings.abs() - 1
-            loss = loss + (gap.square() * gap.abs()).sum() * (self.penalty_weight / gap.numel())
+            corners = Corners(cubic=self.penalty_weight / embeddings.numel())
+            loss = loss + corner_penalty(embeddings, corners, self.backend)
         return loss
+
+    def _binary_term(self, embeddings: Tensor, labels: Tensor, weights: Tensor | None) -> Tensor:
+        dtype = embeddings.dtype
+        scores = straight_through_sign(embeddings) @ self.weight.to(dtype).T
+        targets = (labels > 0).to(dtype)
+        rows = functional.binary_cross_entropy_with_logits(scores, targets, reduction="none").mean(1)
+        factors = row_factors(weights, None, dtype)
+        return rows.mean() if factors is None else (rows * factors).sum()

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from fasthash import _checks
 from fasthash.losses._class_level import ClassLevelLoss, row_factors, soft_targets
-from fasthash.losses._class_softmax import SoftmaxRule, class_logits, class_softmax
+from fasthash.losses._class_softmax import SoftmaxRule, class_logits, class_softmax, without_autocast
 
 
 class ClassSoftmaxLoss(ClassLevelLoss):
@@ -34,7 +34,7 @@ class ClassSoftmaxLoss(ClassLevelLoss):
     def get_logits(self, embeddings: Tensor) -> Tensor:
         """(B, C) logits of embeddings (B, K), without a margin: their largest names the class."""
         dtype = torch.float64 if embeddings.dtype == torch.float64 else torch.float32
-        with torch.autocast(embeddings.device.type, enabled=False):
+        with without_autocast(embeddings):
             return class_logits(embeddings.to(dtype), *self._classes(dtype), self.rule)
 
 
@@ -55,7 +55,7 @@ class MarginSoftmaxLoss(ClassSoftmaxLoss):
 class SoftmaxHashLoss(ClassSoftmaxLoss):
     """Cross-entropy of a linear classifier on the embeddings (relaxed codes, or logits).
 
-        L = mean over i of -log softmax((W h_i + c) / temperature)_{y_i}
+        L = mean over i of -log softmax(W h_i / temperature + c)_{y_i}
 
     Multi-hot rows are targets `y / |y|_1`. With `normalize`, rows of W and embeddings have length 1 and there is no
     bias: pytorch-metric-learning's NormalizedSoftmaxLoss (there with temperature 0.05).
@@ -103,7 +103,7 @@ class SoftmaxHashLoss(ClassSoftmaxLoss):
         self.rule = SoftmaxRule(1 / temperature, normalize, normalize)
 
     def _classes(self, dtype: torch.dtype) -> tuple[Tensor, Tensor | None]:
-        return self.weight.to(dtype), None if self.bias is None else self.bias.to(dtype) * self.rule.scale
+        return self.weight.to(dtype), None if self.bias is None else self.bias.to(dtype)
 
 
 class CosFaceLoss(MarginSoftmaxLoss):

@@ -11,10 +11,12 @@ from torch import Tensor, nn
 from fasthash import _checks
 from fasthash.losses._class_centers import ClassCenterLoss
 from fasthash.losses._class_level import row_factors, soft_targets
-from fasthash.losses._class_softmax import NO_DIRECTION, SoftmaxRule
+from fasthash.losses._class_softmax import SoftmaxRule
 from fasthash.special import log_vmf_normalizer
 
 LEARNED = ("none", "shared", "class")
+
+_CANCELLED = 1e-12  # mean resultant length below which a sum has no direction
 
 
 class VonMisesFisherLoss(ClassCenterLoss):
@@ -105,11 +107,11 @@ class VonMisesFisherLoss(ClassCenterLoss):
 
     def _point(self, embeddings: Tensor) -> Tensor:
         lengths: Tensor = torch.linalg.vector_norm(embeddings, dim=1, keepdim=True)
-        return embeddings / lengths.clamp(min=NO_DIRECTION)
+        return embeddings / torch.where(lengths == 0, 1.0, lengths)
 
     def _centers_of(self, total: Tensor, count: Tensor) -> Tensor:
         lengths = torch.linalg.vector_norm(total, dim=1, keepdim=True)
-        return total / torch.where(lengths < NO_DIRECTION, math.nan, lengths)
+        return total / torch.where(lengths < _CANCELLED * count.unsqueeze(1), math.nan, lengths)
 
     def _classes(self, dtype: torch.dtype) -> tuple[Tensor, Tensor | None]:
         if self.log_kappa is None:

@@ -17,7 +17,8 @@ _SWITCH = 20.0
 _SERIES_TERMS = 44  # the series' terms fall below 1e-17 of its sum for all x <= _SWITCH
 _CHUNK = 1 << 16  # elements at once: temporaries hold up to 44 numbers for each
 
-_DEBYE = torch.tensor(_debye.coefficients(), dtype=torch.float64).T.contiguous()  # (power of t^2, k)
+# (power of t^2, k), the column k = 0 left out
+_DEBYE = torch.tensor(_debye.coefficients(), dtype=torch.float64).T[:, 1:].contiguous()
 
 
 def log_bessel_i(v: float | Tensor, x: Tensor) -> Tensor:
@@ -170,7 +171,8 @@ def _expansion(v: Tensor, x: Tensor, scaled: bool) -> tuple[Tensor, Tensor]:
 
 def _debye_sum(v: Tensor, s: Tensor) -> Tensor:
     """The sum over k >= 1 of `u_k(v / s) / v^k`, written as `w_k(v^2 / s^2) / s^k`, which also serves v = 0."""
-    k = torch.arange(_debye.TERMS, dtype=torch.float64, device=s.device)
-    squares = (v / s).square().unsqueeze(-1) ** k
-    powers = s.unsqueeze(-1) ** -k
-    return ((squares @ _DEBYE.to(s.device)) * powers)[..., 1:].sum(-1)
+    degrees = (*s.shape, _debye.TERMS - 1)
+    squares = (v / s).square().unsqueeze(-1).expand(degrees).cumprod(-1)  # powers 1, 2, ...
+    powers = s.reciprocal().unsqueeze(-1).expand(degrees).cumprod(-1)
+    lowest, others = _DEBYE.to(s.device).tensor_split((1,))
+    return ((squares @ others + lowest) * powers).sum(-1)
