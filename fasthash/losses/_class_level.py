@@ -122,7 +122,7 @@ class ClassLevelLoss(nn.Module):
         raise NotImplementedError
 
     def _shows_bad_values(self) -> bool:
-        """Whether bad embeddings always make the loss NaN or infinite, bad ids raise IndexError, and neither is kept."""
+        """Whether bad embeddings always make the loss NaN or infinite, bad ids raise IndexError, and none is kept."""
         return True
 
     def _checks_values(self, embeddings: Tensor) -> bool:

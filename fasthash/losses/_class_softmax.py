@@ -81,8 +81,8 @@ def class_softmax(
 def class_logits(embeddings: Tensor, weights: Tensor, bias: Tensor | None, rule: SoftmaxRule) -> Tensor:
     """(B, C) logits without a margin, differentiable."""
     x = straight_through_sign(embeddings) if rule.binary else embeddings
-    x = _unit(x) if rule.normalize_embeddings else x
-    w = _unit(weights) if rule.normalize_weights else weights
+    x = unit_rows(x) if rule.normalize_embeddings else x
+    w = unit_rows(weights) if rule.normalize_weights else weights
     logits = rule.scale * (x @ w.T)
     return logits if bias is None else logits + bias
 
@@ -105,10 +105,11 @@ def _one_hot(ids: Tensor, classes: int, dtype: torch.dtype) -> Tensor:
     return (ids.unsqueeze(1) == torch.arange(classes, device=ids.device)).to(dtype)
 
 
-def _unit(rows: Tensor) -> Tensor:
+def unit_rows(rows: Tensor) -> Tensor:
+    """Rows of length 1; a row of zeros stays as it is and has no gradient."""
     lengths = torch.linalg.vector_norm(rows, dim=1, keepdim=True)
     zero = lengths == 0
-    return rows / torch.where(zero, 1.0, lengths)
+    return rows * torch.where(zero, 0.0, 1 / torch.where(zero, 1.0, lengths))
 
 
 def _products(x: Tensor, w: Tensor, bias: Tensor | None, scale: float) -> Tensor:

@@ -110,7 +110,7 @@ class CSQLoss(ClassLevelLoss):
         if self.inputs == "codes":
             likelihood = 0.5 + 0.5 * targets * embeddings
             near = likelihood.clamp(min=_SMALLEST)
-            values = (near - likelihood) / _SMALLEST - near.log()
+            values = (_SMALLEST - likelihood).relu() / _SMALLEST - near.log()
             gap = 1 - embeddings.abs()
         else:
             values = functional.softplus(-2 * targets * embeddings)

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from fasthash import _checks
 from fasthash.losses._class_centers import ClassCenterLoss
 from fasthash.losses._class_level import row_factors, soft_targets
-from fasthash.losses._class_softmax import SoftmaxRule
+from fasthash.losses._class_softmax import SoftmaxRule, unit_rows
 from fasthash.special import log_vmf_normalizer
 
 LEARNED = ("none", "shared", "class")
@@ -106,8 +106,7 @@ class VonMisesFisherLoss(ClassCenterLoss):
         return lengths / self.sums.count
 
     def _point(self, embeddings: Tensor) -> Tensor:
-        lengths: Tensor = torch.linalg.vector_norm(embeddings, dim=1, keepdim=True)
-        return embeddings / torch.where(lengths == 0, 1.0, lengths)
+        return unit_rows(embeddings)
 
     def _centers_of(self, total: Tensor, count: Tensor) -> Tensor:
         lengths = torch.linalg.vector_norm(total, dim=1, keepdim=True)
