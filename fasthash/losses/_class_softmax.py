@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from fasthash.losses._corners import Corners, corner_penalty, penalty_and_slope
 from fasthash.nn.straight_through import signs, straight_through_sign
 
 BACKENDS = ("fused", "reference")
@@ -54,8 +55,9 @@ def class_softmax(
     factors: Tensor | None,
     rule: SoftmaxRule,
     backend: str,
+    corners: Corners | None = None,
 ) -> Tensor:
-    """The loss () `sum over i of f_i * (-sum over c of t_ic log softmax(logits_i)_c)`.
+    """The loss () `sum over i of f_i * (-sum over c of t_ic log softmax(logits_i)_c)`, and a penalty of x besides.
 
     Args:
         embeddings: (B, K) float32 or float64. Where normalised, a row of zeros has products and gradient 0.
@@ -65,17 +67,21 @@ def class_softmax(
         factors: (B,) f, or None for 1 / B.
         rule: see `SoftmaxRule`.
         backend: `fused` refuses double backward and `torch.func`; `reference` is plain PyTorch.
+        corners: the penalty, not all of it 0, or None.
     """
     if backend == "reference":
-        return _reference(embeddings, weights, bias, targets, factors, rule)
+        loss = _reference(embeddings, weights, bias, targets, factors, rule)
+        return loss if corners is None else loss + corner_penalty(embeddings, corners)
     parts = (embeddings, weights, bias)
-    plain = not (rule.normalize_embeddings or rule.normalize_weights or rule.margin or rule.binary)
+    plain = not (rule.normalize_embeddings or rule.normalize_weights or rule.margin or rule.binary or corners)
     if plain and factors is None and targets.dim() == 1 and embeddings.shape[0] * weights.shape[0] <= _SMALL:
         logits = _products(embeddings, weights, bias, rule.scale)
         return functional.cross_entropy(logits, targets, ignore_index=_NOTHING)
     needed = torch.is_grad_enabled() and any(part is not None and part.requires_grad for part in parts)
-    loss: Tensor = _ClassSoftmax.apply(*parts, targets, factors, rule, needed)  # type: ignore[no-untyped-call]
-    return loss
+    fused: Tensor = _ClassSoftmax.apply(  # type: ignore[no-untyped-call]
+        *parts, targets, factors, rule, corners, needed
+    )
+    return fused
 
 
 def class_logits(embeddings: Tensor, weights: Tensor, bias: Tensor | None, rule: SoftmaxRule) -> Tensor:
@@ -130,6 +136,7 @@ class _ClassSoftmax(torch.autograd.Function):
         targets: Tensor,
         factors: Tensor | None,
         rule: SoftmaxRule,
+        corners: Corners | None,
         needed: bool,
     ) -> Tensor:
         x = signs(embeddings) if rule.binary else embeddings
@@ -139,16 +146,19 @@ class _ClassSoftmax(torch.autograd.Function):
         slopes = _subtract_margin(logits, targets, rule) if rule.margin else None
         scores = torch.log_softmax(logits, 1)
         del logits
-        loss = _cross_entropy(scores, targets, factors)
+        loss, pull = _cross_entropy(scores, targets, factors), None
+        if corners is not None:
+            penalty, pull = penalty_and_slope(embeddings, corners)
+            loss.add_(penalty)
         if needed:
             _turn_into_residual(scores, targets, slopes)
-            ctx.save_for_backward(x, shrink_x, w, shrink_w, scores, factors, embeddings, weights, bias)
+            ctx.save_for_backward(x, shrink_x, w, shrink_w, scores, factors, pull, embeddings, weights, bias)
             ctx.scale = rule.scale
         return loss
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
-        x, shrink_x, w, shrink_w, residual, factors, *inputs = ctx.saved_tensors
+        x, shrink_x, w, shrink_w, residual, factors, pull, *inputs = ctx.saved_tensors
         (gradient,) = gradients
         with without_autocast(x):
             outer = gradient / x.shape[0] if factors is None else (gradient * factors).unsqueeze(1)
@@ -156,6 +166,8 @@ class _ClassSoftmax(torch.autograd.Function):
             of_x = of_w = of_bias = None
             if ctx.needs_input_grad[0]:
                 of_x = _through_direction(residual @ w, x, shrink_x).mul_(scaled)
+                if pull is not None:
+                    of_x.addcmul_(pull, gradient)
             if ctx.needs_input_grad[1]:
                 of_w = _through_direction(residual.T @ (x * scaled), w, shrink_w)
             if ctx.needs_input_grad[2]:
@@ -166,7 +178,7 @@ class _ClassSoftmax(torch.autograd.Function):
                 None if each is None else Undifferentiable.apply(each, *inputs)  # type: ignore[no-untyped-call]
                 for each in found
             ]
-        return *found, None, None, None, None
+        return *found, None, None, None, None, None
 
 
 class Undifferentiable(torch.autograd.Function):

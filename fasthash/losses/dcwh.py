@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from fasthash import _checks
 from fasthash.losses._class_centers import ClassCenterLoss
 from fasthash.losses._class_softmax import SoftmaxRule
-from fasthash.losses._penalties import Corners, corner_penalty
+from fasthash.losses._corners import Corners
 
 STAGES = ("establish", "refine", "both")
 UPDATES = ("mean", "gradient")
@@ -98,14 +98,10 @@ class DCWHLoss(ClassCenterLoss):
         centers = self.centers.to(dtype)
         return centers, centers.square().sum(1) * (-0.5 * self.rule.scale)
 
-    def _loss(self, embeddings: Tensor, labels: Tensor, weights: Tensor | None) -> Tensor:
-        loss = super()._loss(embeddings, labels, weights)
+    def _corners(self, embeddings: Tensor) -> Corners | None:
         cube = 0.0 if self.stage == "refine" else self.cube_weight / embeddings.shape[0]
         vertex = 0.0 if self.stage == "establish" else self.vertex_weight / embeddings.shape[0]
-        if cube or vertex:
-            corners = Corners(l2=vertex, outside=cube, edge=self.cube)
-            loss = loss + corner_penalty(embeddings, corners, self.backend)
-        return loss
+        return Corners(l2=vertex, outside=cube, edge=self.cube) if cube or vertex else None
 
     def get_extra_state(self) -> Tensor:
         """The stage, for `state_dict`."""

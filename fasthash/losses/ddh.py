@@ -6,7 +6,7 @@ from __future__ import annotations
 from torch import Tensor
 
 from fasthash import _checks
-from fasthash.losses._penalties import Corners, corner_penalty
+from fasthash.losses._corners import Corners
 from fasthash.losses.softmax import SoftmaxHashLoss
 
 
@@ -50,9 +50,5 @@ class DDHLoss(SoftmaxHashLoss):
         _checks.require_finite_number(self._name, "penalty_weight", penalty_weight)
         self.penalty_weight = penalty_weight
 
-    def _loss(self, embeddings: Tensor, labels: Tensor, weights: Tensor | None) -> Tensor:
-        loss = super()._loss(embeddings, labels, weights)
-        if self.penalty_weight:
-            corners = Corners(l1=self.penalty_weight / embeddings.numel())
-            loss = loss + corner_penalty(embeddings, corners, self.backend)
-        return loss
+    def _corners(self, embeddings: Tensor) -> Corners | None:
+        return Corners(l1=self.penalty_weight / embeddings.numel()) if self.penalty_weight else None

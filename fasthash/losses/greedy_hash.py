@@ -10,7 +10,7 @@ from torch.nn import functional
 from fasthash import _checks
 from fasthash.losses._class_level import row_factors
 from fasthash.losses._class_softmax import SoftmaxRule
-from fasthash.losses._penalties import Corners, corner_penalty
+from fasthash.losses._corners import Corners, corner_penalty
 from fasthash.losses.softmax import ClassSoftmaxLoss
 from fasthash.nn.straight_through import straight_through_sign
 
@@ -64,15 +64,15 @@ class GreedyHashLoss(ClassSoftmaxLoss):
     def _shows_bad_values(self) -> bool:
         return self.penalty_weight != 0  # the sign of an infinite logit is a number
 
+    def _corners(self, embeddings: Tensor) -> Corners | None:
+        return Corners(cubic=self.penalty_weight / embeddings.numel()) if self.penalty_weight else None
+
     def _loss(self, embeddings: Tensor, labels: Tensor, weights: Tensor | None) -> Tensor:
-        if labels.dim() == 2:
-            loss = self._binary_term(embeddings, labels, weights)
-        else:
-            loss = self._class_term(embeddings, labels, weights)
-        if self.penalty_weight:
-            corners = Corners(cubic=self.penalty_weight / embeddings.numel())
-            loss = loss + corner_penalty(embeddings, corners, self.backend)
-        return loss
+        if labels.dim() == 1:
+            return self._class_term(embeddings, labels, weights)
+        loss = self._binary_term(embeddings, labels, weights)
+        corners = self._corners(embeddings)
+        return loss if corners is None else loss + corner_penalty(embeddings, corners)
 
     def _binary_term(self, embeddings: Tensor, labels: Tensor, weights: Tensor | None) -> Tensor:
         dtype = embeddings.dtype

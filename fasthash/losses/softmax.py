@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from fasthash import _checks
 from fasthash.losses._class_level import ClassLevelLoss, row_factors, soft_targets
 from fasthash.losses._class_softmax import SoftmaxRule, class_logits, class_softmax, without_autocast
+from fasthash.losses._corners import Corners
 
 
 class ClassSoftmaxLoss(ClassLevelLoss):
@@ -20,13 +21,18 @@ class ClassSoftmaxLoss(ClassLevelLoss):
         """Class rows (C, K) and bias (C,) or None, in the dtype to compute in."""
         raise NotImplementedError
 
+    def _corners(self, embeddings: Tensor) -> Corners | None:
+        """The penalty of the embeddings that is added to the class term, None for none."""
+        return None
+
     def _class_term(self, embeddings: Tensor, labels: Tensor, weights: Tensor | None) -> Tensor:
         rows, bias = self._classes(embeddings.dtype)
         labelled = None
         if labels.dim() == 2:
             labels, labelled = soft_targets(labels, embeddings.dtype)
         factors = row_factors(weights, labelled, embeddings.dtype)
-        return class_softmax(embeddings, rows, bias, labels, factors, self.rule, self.backend)
+        corners = self._corners(embeddings)
+        return class_softmax(embeddings, rows, bias, labels, factors, self.rule, self.backend, corners)
 
     def _loss(self, embeddings: Tensor, labels: Tensor, weights: Tensor | None) -> Tensor:
         return self._class_term(embeddings, labels, weights)
