@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Losses over classes, forward and backward, beside their formulas as people write them and pytorch-metric-learning.
 
-Gradients are those of the embeddings and of what the loss learns. pytorch-metric-learning has a normalised softmax and
-ArcFace; beside losses that are another function they stand for a loss of the same kind, and only time is compared.
+Gradients are those of the embeddings and of what the loss learns. ArcFace is another function than CosFace, of the same
+kind: only its time is compared.
 """
 
 from __future__ import annotations
@@ -20,6 +20,11 @@ from bench.plan import Benchmark, Call, Case, Library, Values
 
 _BATCH, _BITS = 128, 64
 _CLASSES = (10, 100, 1000, 10_000)
+
+_PEERS = {
+    "softmax_normalized": {"metric_learning": "NormalizedSoftmaxLoss"},
+    "cosface": {"metric_learning": "CosFaceLoss", "arcface": "ArcFaceLoss"},
+}
 
 Formula = Callable[[nn.Module, Tensor, Tensor], Tensor]
 
@@ -55,7 +60,7 @@ def _theirs(name: str, classes: int) -> nn.Module:
     from pytorch_metric_learning import losses
 
     torch.manual_seed(0)
-    own = _ours("softmax_normalized", classes)
+    own = _ours("cosface" if name == "CosFaceLoss" else "softmax_normalized", classes)
     kind = getattr(losses, name)
     options = {"temperature": 0.05} if name == "NormalizedSoftmaxLoss" else {}
     loss: nn.Module = kind(classes, _BITS, **options)
@@ -156,7 +161,7 @@ def _metric_learning(name: str) -> Callable[[Values, str], Call]:
             value, gradient = step()
             return value * math.nan, gradient
 
-        return step if name == "NormalizedSoftmaxLoss" else without_value
+        return without_value if name == "ArcFaceLoss" else step
 
     return prepare
 
@@ -167,10 +172,8 @@ def _benchmark(name: str, formula: Formula) -> Benchmark:
         "eager": Library(_formula(name, formula)),
         "compiled": Library(_formula(name, formula, compile_it=True), warm_up=4, quick=False),
     }
-    if name in ("softmax_normalized", "cosface"):
-        theirs = "NormalizedSoftmaxLoss" if name == "softmax_normalized" else "ArcFaceLoss"
-        needs = f"pytorch_metric_learning.losses:{theirs}"
-        libraries["metric_learning"] = Library(_metric_learning(theirs), needs=needs)
+    for peer, kind in _PEERS.get(name, {}).items():
+        libraries[peer] = Library(_metric_learning(kind), needs=f"pytorch_metric_learning.losses:{kind}")
     return Benchmark(
         f"class_{name}",
         unit="logits",
