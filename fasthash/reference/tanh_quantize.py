@@ -9,11 +9,9 @@ import torch
 from torch import Tensor
 
 from fasthash import _checks
+from fasthash.reference.gradient_amplifier import AmplifierRule, amplifier_rule, amplify, flatness
 from fasthash.reference.pack_codes import pack_bits
-from fasthash.types import AMPLIFIERS, PENALTIES, TanhQuantizeOutput
-
-DEFAULT_AMPLIFICATION = 10.0
-DEFAULT_INVERSE_CAP = 100.0
+from fasthash.types import PENALTIES, TanhQuantizeOutput
 
 _OP = "tanh_quantize"
 
@@ -22,10 +20,7 @@ class _Rule(NamedTuple):
     """Everything of the op that is not a tensor."""
 
     penalty: str
-    amplifier: str
-    amplification: float
-    inverse: bool
-    threshold: float
+    amplifier: AmplifierRule
 
 
 def tanh_quantize(
@@ -101,12 +96,7 @@ def _check_logits(logits: Tensor, sharpness: float | Tensor) -> None:
 
 def _rule(penalty: str, amplifier: str, amplification: float | None, inverse: bool, threshold: float) -> _Rule:
     _checks.require_choice(_OP, "penalty", penalty, PENALTIES)
-    _checks.require_choice(_OP, "amplifier", amplifier, AMPLIFIERS)
-    if amplification is None:
-        amplification = DEFAULT_INVERSE_CAP if inverse else DEFAULT_AMPLIFICATION
-    _checks.require_finite_number(_OP, "amplification", amplification, positive=True)
-    _checks.require(0.0 <= threshold <= 1.0, _OP, "threshold", "in [0, 1]", threshold)
-    return _Rule(penalty, amplifier, amplification, inverse, threshold)
+    return _Rule(penalty, amplifier_rule(_OP, amplifier, amplification, inverse, threshold))
 
 
 def _compute_dtype(logits: Tensor) -> torch.dtype:
@@ -190,9 +180,9 @@ class _TanhQuantizeBackward(torch.autograd.Function):
         scaled = _scaled(logits, sharpness)
         beta = sharpness.to(scaled.dtype) if isinstance(sharpness, Tensor) else sharpness
         decay = torch.exp(-2.0 * scaled.abs())
-        flatness = 4.0 * decay / (1.0 + decay).square()  # 1 - h^2 without cancellation
-        slope = beta * flatness
-        gradient = _amplify(grad_codes.to(scaled.dtype) * slope, logits, torch.tanh(scaled), flatness, rule)
+        flat = flatness(decay)
+        slope = beta * flat
+        gradient = amplify(grad_codes.to(scaled.dtype) * slope, logits, torch.tanh(scaled), flat, rule.amplifier)
         if rule.penalty != "none":
             gap = 2.0 * decay / (1.0 + decay)
             pull = torch.where(logits < 0, 1.0, -1.0) * _penalty_slope(gap, rule.penalty)
@@ -206,15 +196,3 @@ class _TanhQuantizeBackward(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> None:
         raise RuntimeError("tanh_quantize: double backward is not defined, its gradient is a surrogate")
-
-
-def _amplify(gradient: Tensor, logits: Tensor, codes: Tensor, flatness: Tensor, rule: _Rule) -> Tensor:
-    """Multiplies the gated elements of `gradient` (..., K) by the amplification."""
-    if rule.amplifier == "none":
-        return gradient
-    gated = codes.abs() > rule.threshold
-    if rule.amplifier == "wrong_side":
-        gated = gated & (torch.where(logits < 0, -gradient, gradient) > 0)
-    if rule.inverse:
-        return torch.where(gated, gradient * flatness.reciprocal().clamp(max=rule.amplification), gradient)
-    return torch.where(gated, gradient * rule.amplification, gradient)

@@ -5,6 +5,8 @@ from __future__ import annotations
 
 import math
 
+from fasthash.nn.schedules import linear as linear
+
 
 def cosine_with_warmup(step: int, steps: int, warmup: float) -> float:
     """The share of the highest learning rate at ``step`` of ``steps``, in [0, 1].
@@ -15,8 +17,3 @@ def cosine_with_warmup(step: int, steps: int, warmup: float) -> float:
     if step < rising:
         return (step + 1) / (rising + 1)
     return 0.5 * (1 + math.cos(math.pi * (step - rising) / max(1, steps - rising)))
-
-
-def linear(step: int, steps: int, start: float, end: float) -> float:
-    """``start`` at step 0, ``end`` at the last of ``steps``, and a straight line in between."""
-    return start + (end - start) * step / max(1, steps - 1)

