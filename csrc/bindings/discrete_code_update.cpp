@@ -59,7 +59,7 @@ void check_range(const DiscreteCodeUpdate& args) {
 void run_on_cpu(const DiscreteCodeUpdate& args) {
   check_range(args);
   BlockRunner runner;
-  const int64_t parts = gram_parts(args.samples), numbers = args.bits * args.bits;
+  const int64_t parts = gram_parts(args.samples), numbers = gram_columns(args.bits) * gram_columns(args.bits);
   std::vector<double> sums(size_t(parts * numbers));
   runner.run(parts, [&](int64_t part) { gram_part_cpu(args, part, sums.data() + part * numbers); });
   const Descent descent = descent_of(args, sums);

@@ -40,6 +40,7 @@ struct alignas(16) Four {
 
 // Samples are summed in few parts of equal length, each in order, then part after part.
 constexpr int64_t most_gram_parts = 16;
+inline int64_t gram_columns(int64_t bits) { return (bits + 7) / 8 * 8; }
 int64_t gram_part_rows(int64_t samples);
 int64_t gram_parts(int64_t samples);
 
@@ -50,7 +51,7 @@ struct Descent {
   float relative;            // ... and the target's share, as a factor on |t_k|; a power of two
 };
 
-// `parts` receives one part of the sums U' U as (K, K), lower triangle; then all parts become the descent's numbers.
+// A part of the sums U' U as (gram_columns, gram_columns), of which l <= k counts; all parts make the descent's numbers.
 void gram_part_cpu(const DiscreteCodeUpdate& args, int64_t part, double* sums);
 Descent descent_of(const DiscreteCodeUpdate& args, const std::vector<double>& parts);
 

@@ -27,11 +27,12 @@ struct CodeArray {
   void set(int64_t l, float value) const { values[l] = value; }
 };
 
+// Rows as float64 of their float32, filled up with zeros.
 template <class T>
-void copy_as_float(const DiscreteCodeUpdate& args, int64_t begin, int64_t end, float* to) {
+void copy_wide(const DiscreteCodeUpdate& args, int64_t begin, int64_t end, int64_t columns, double* to) {
   const T* from = static_cast<const T*>(args.relaxed);
-  for (int64_t i = begin; i < end; ++i)
-    for (int64_t k = 0; k < args.bits; ++k) *to++ = float(load(from[i * args.relaxed_stride + k]));
+  for (int64_t i = begin; i < end; ++i, to += columns)
+    for (int64_t k = 0; k < args.bits; ++k) to[k] = double(float(load(from[i * args.relaxed_stride + k])));
 }
 
 }  // namespace
@@ -60,17 +61,19 @@ int64_t gram_part_rows(int64_t samples) { return std::max<int64_t>(128, ceil_div
 int64_t gram_parts(int64_t samples) { return std::max<int64_t>(1, ceil_div(samples, gram_part_rows(samples))); }
 
 void gram_part_cpu(const DiscreteCodeUpdate& args, int64_t part, double* sums) {
-  std::fill_n(sums, args.bits * args.bits, 0.0);
+  const int64_t columns = gram_columns(args.bits);
+  std::fill_n(sums, columns * columns, 0.0);
   const int64_t rows = gram_part_rows(args.samples), begin = part * rows;
   const int64_t end = std::min(args.samples, begin + rows);
   if (begin >= end) return;
-  std::vector<float> floats(size_t((end - begin) * args.bits));
-  for_float_dtype(args.dtype, [&](auto tag) { copy_as_float<decltype(tag)>(args, begin, end, floats.data()); });
-  gram_variants.select()({floats.data(), sums, end - begin, args.bits});
+  const int64_t padded_rows = ceil_div(end - begin, rows_together) * rows_together;
+  std::vector<double> wide(size_t(padded_rows * columns));
+  for_float_dtype(args.dtype, [&](auto tag) { copy_wide<decltype(tag)>(args, begin, end, columns, wide.data()); });
+  gram_variants.select()({wide.data(), sums, padded_rows, columns});
 }
 
 Descent descent_of(const DiscreteCodeUpdate& args, const std::vector<double>& parts) {
-  const int64_t bits = args.bits, padded = padded_bits(bits);
+  const int64_t bits = args.bits, padded = padded_bits(bits), columns = gram_columns(bits);
   Descent descent{std::vector<Four>(size_t(padded / bits_together * padded), Four{}),
                   std::vector<float>(size_t(padded), std::numeric_limits<float>::infinity()), relative_bound(bits)};
   std::vector<float> full(size_t(bits * bits));
@@ -78,7 +81,7 @@ Descent descent_of(const DiscreteCodeUpdate& args, const std::vector<double>& pa
     for (int64_t l = 0; l <= k; ++l) {
       double sum = 0;
       for (int64_t part = 0; part < gram_parts(args.samples); ++part)
-        sum += parts[size_t((part * bits + k) * bits + l)];
+        sum += parts[size_t((part * columns + k) * columns + l)];
       full[size_t(k * bits + l)] = full[size_t(l * bits + k)] = float(sum);
     }
   }
@@ -108,7 +111,7 @@ void discrete_code_update_cpu(const DiscreteCodeUpdate& args, const Descent& des
                               int64_t block) {
   const auto run_variant = tile_variants.select();
   const int64_t padded = padded_bits(args.bits);
-  std::vector<Four> room(size_t(2 * padded * tile_rows / bits_together) + 3);
+  std::vector<Four> room(size_t(9 * padded * tile_rows / 16) + 3);  // with room to align it to 64 bytes
   float* floats = reinterpret_cast<float*>((reinterpret_cast<uintptr_t>(room.data()) + 63) / 64 * 64);
   const int64_t begin = block * tile_rows * block_tiles, end = std::min(args.rows, begin + tile_rows * block_tiles);
   int64_t changed = 0;

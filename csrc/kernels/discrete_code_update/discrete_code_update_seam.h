@@ -19,7 +19,7 @@ struct DescentTile {
   const float* targets;      // (P, K)
   const Four* gram;          // as in Descent
   const float* bound;
-  float* room;  // (2, padded, 64) floats, 64-byte aligned
+  float* room;  // (2 + 1/4, padded, 64) floats, 64-byte aligned
   int64_t live, bits, padded, code_stride, target_stride, sweeps;
   float relative;
 };
@@ -28,9 +28,10 @@ int64_t descent_tile_avx2(const DescentTile& tile);
 int64_t descent_tile_avx512(const DescentTile& tile);
 int64_t descent_tile_neon(const DescentTile& tile);
 
-// sums (K, K) += the products of the rows (count, K) of float32 with one another, row after row, for l <= k.
+// sums (K, K) += the products of the columns of rows (count, K), row after row, for l <= k and a few l beyond. K is a
+// multiple of 8, count of 4.
 struct GramRun {
-  const float* rows;
+  const double* rows;
   double* sums;
   int64_t count, bits;
 };

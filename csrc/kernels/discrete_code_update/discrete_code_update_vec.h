@@ -19,17 +19,19 @@ using fasthash::tile_rows;
 class TileRun {
  public:
   explicit TileRun(const DescentTile& tile)
-      : tile_(tile), codes_(tile.room), targets_(tile.room + tile.padded * tile_rows), shared_(one_target()) {}
+      : tile_(tile),
+        codes_(tile.room),
+        targets_(codes_ + tile.padded * tile_rows),
+        words_(reinterpret_cast<uint32_t*>(targets_ + tile.padded * tile_rows)),
+        shared_(one_target()) {}
 
   int64_t operator()() {
-    for (int64_t l = 0; l < tile_.bits; l += bits_together) load_codes(l);
+    load_codes();
     if (!shared_) load_targets();
     for (int64_t sweep = 0; sweep < tile_.sweeps; ++sweep)
       for (int64_t first = 0; first < tile_.padded; first += bits_together)
         for (int64_t r = 0; r < tile_rows; r += together * Vec::lanes) descend(first, r);
-    int64_t changed = 0;
-    for (int64_t l = 0; l < tile_.bits; l += bits_together) changed += store_codes(l);
-    return changed;
+    return store_codes();
   }
 
  private:
@@ -46,24 +48,30 @@ class TileRun {
 
   // Rows beyond the live ones repeat the last.
   int64_t row(int64_t i) const { return tile_.rows[i < tile_.live ? i : tile_.live - 1]; }
-  size_t bytes_from(int64_t l) const { return size_t(tile_.bits - l < bits_together ? tile_.bits - l : bits_together); }
+  int64_t whole_words() const { return tile_.bits / bits_together; }
+  size_t rest() const { return size_t(tile_.bits % bits_together); }
 
-  // Four bits of all rows: one word of each row, then byte by byte.
-  void load_codes(int64_t l) {
-    uint32_t words[tile_rows];
-    read_words(words, l);
-    uint32_t* out = reinterpret_cast<uint32_t*>(codes_) + l * tile_rows;
-    for (int byte = 0; byte < bits_together; ++byte)
-      for (int64_t i = 0; i < tile_rows; ++i) out[byte * tile_rows + i] = ((words[i] << (24 - 8 * byte)) & sign) | one;
+  // Four bits of a row are one word of its bytes: words (padded / 4, 64) row by row, then codes byte by byte. Pointers
+  // are kept aside here and below: bytes that are written might be any member.
+  void load_codes() {
+    uint32_t* const words = words_;
+    const int64_t whole = tile_.bits / bits_together;
+    const size_t rest = size_t(tile_.bits % bits_together);
+    for (int64_t i = 0; i < tile_rows; ++i) {
+      const int8_t* from = tile_.codes + row(i) * tile_.code_stride;
+      for (int64_t w = 0; w < whole; ++w) std::memcpy(words + w * tile_rows + i, from + 4 * w, 4);
+      if (rest == 0) continue;
+      words[whole * tile_rows + i] = 0;
+      std::memcpy(words + whole * tile_rows + i, from + 4 * whole, rest);
+    }
+    for (int64_t w = 0; w < tile_.padded / bits_together; ++w)
+      spread(words + w * tile_rows, codes_ + w * bits_together * tile_rows);
   }
-  void read_words(uint32_t (&words)[tile_rows], int64_t l) const {
-    const int8_t* from = tile_.codes + l;
-    if (const size_t bytes = bytes_from(l); bytes == bits_together) {
-      for (int64_t i = 0; i < tile_rows; ++i) std::memcpy(&words[i], from + row(i) * tile_.code_stride, bits_together);
-    } else {
+  static void spread(const uint32_t* __restrict__ words, float* __restrict__ codes) {
+    for (int byte = 0; byte < bits_together; ++byte) {
       for (int64_t i = 0; i < tile_rows; ++i) {
-        words[i] = 0;
-        std::memcpy(&words[i], from + row(i) * tile_.code_stride, bytes);
+        const uint32_t code = ((words[i] << (24 - 8 * byte)) & sign) | one;
+        std::memcpy(codes + byte * tile_rows + i, &code, sizeof(code));
       }
     }
   }
@@ -119,33 +127,44 @@ class TileRun {
     }
   }
 
-  int64_t store_codes(int64_t l) const {
-    const uint32_t* from = reinterpret_cast<const uint32_t*>(codes_) + l * tile_rows;
-    uint32_t words[tile_rows], before[tile_rows];
-    for (int64_t i = 0; i < tile_rows; ++i) words[i] = 0;
-    for (int byte = 0; byte < bits_together; ++byte) {
-      for (int64_t i = 0; i < tile_rows; ++i) {
-        const uint32_t negative = from[byte * tile_rows + i] >> 31;
-        words[i] |= (1u + negative * 254u) << (8 * byte);
-      }
-    }
-    read_words(before, l);
-    const size_t bytes = bytes_from(l);
-    const uint32_t signs = 0x80808080u >> (8 * (bits_together - bytes));
+  // Returns how many signs differ from those that came.
+  int64_t store_codes() {
+    uint32_t* const words = words_;
+    const int64_t whole = tile_.bits / bits_together, bits = tile_.bits, live = tile_.live;
+    const size_t rest = size_t(bits % bits_together);
     int64_t changed = 0;
-    for (int64_t i = 0; i < tile_.live; ++i) {
-      changed += __builtin_popcount((words[i] ^ before[i]) & signs);
-      int8_t* to = tile_.updated + tile_.rows[i] * tile_.bits + l;
-      if (bytes == bits_together)
-        std::memcpy(to, &words[i], bits_together);
-      else
-        std::memcpy(to, &words[i], bytes);
+    for (int64_t w = 0; w < tile_.padded / bits_together; ++w) {
+      const uint32_t signs = w < whole ? 0x80808080u : 0x80808080u >> (8 * (bits_together - rest));
+      changed += gather(codes_ + w * bits_together * tile_rows, words + w * tile_rows, signs, live);
+    }
+    int8_t* const updated = tile_.updated;
+    const int64_t* const rows = tile_.rows;
+    for (int64_t i = 0; i < live; ++i) {
+      int8_t* to = updated + rows[i] * bits;
+      for (int64_t w = 0; w < whole; ++w) std::memcpy(to + 4 * w, words + w * tile_rows + i, 4);
+      if (rest != 0) std::memcpy(to + 4 * whole, words + whole * tile_rows + i, rest);
     }
     return changed;
+  }
+  static int64_t gather(const float* __restrict__ codes, uint32_t* __restrict__ words, uint32_t signs, int64_t live) {
+    uint32_t differ[tile_rows];
+    for (int64_t i = 0; i < tile_rows; ++i) {
+      uint32_t code[bits_together], word = 0;
+      for (int byte = 0; byte < bits_together; ++byte) {
+        std::memcpy(&code[byte], codes + byte * tile_rows + i, sizeof(uint32_t));
+        word |= (code[byte] & sign) >> (24 - 8 * byte);
+      }
+      differ[i] = (word ^ words[i]) & signs;
+      words[i] = word | (word - (word >> 7)) | 0x01010101u;  // 0x80 becomes 0xff
+    }
+    int64_t count = 0;
+    for (int64_t i = 0; i < live; ++i) count += __builtin_popcount(differ[i]);
+    return count;
   }
 
   const DescentTile& tile_;
   float *codes_, *targets_;
+  uint32_t* words_;
   bool shared_;
 };
 
