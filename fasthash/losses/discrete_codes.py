@@ -68,7 +68,7 @@ class DiscreteCodes(nn.Module):
         super().__init__()
         _checks.require(1 <= bits <= 1024, _NAME, "bits", "in 1..1024", bits)
         if dissimilar is not None:
-            _checks.require_finite_number(_NAME, "dissimilar", dissimilar)
+            _checks.require(0 <= dissimilar < float("inf"), _NAME, "dissimilar", "a finite number >= 0", dissimilar)
         _checks.require(0 <= quantization < float("inf"), _NAME, "quantization", "a finite number >= 0", quantization)
         self.bits, self.dissimilar, self.quantization = bits, dissimilar, quantization
         self.register_buffer("labels", packed_labels(_NAME, labels))
