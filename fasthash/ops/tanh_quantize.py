@@ -49,7 +49,8 @@ def tanh_quantize(
         inverse: amplify by the inverse of tanh's slope.
         threshold: saturation `|h|` in [0, 1] above which an element is amplified and counted.
         pack: also return the packed codes, the bits `z >= 0`; NaN packs as 0.
-        count_saturation: also return how many samples are saturated per bit.
+        count_saturation: also return how many samples are saturated per bit, on either side; `nn.dead_bits` tells the
+            wrong one, for which it takes a gradient.
 
     Returns:
         Always the same four: codes (..., K) in the logits' dtype; penalty () in float32 (float64 for float64 logits);

@@ -51,7 +51,8 @@ struct Descent {
   float relative;            // ... and the target's share, as a factor on |t_k|; a power of two
 };
 
-// A part of the sums U' U as (gram_columns, gram_columns), of which l <= k counts; all parts make the descent's numbers.
+// A part of the sums U' U as (gram_columns, gram_columns), of which l <= k counts; all parts make the descent's
+// numbers.
 void gram_part_cpu(const DiscreteCodeUpdate& args, int64_t part, double* sums);
 Descent descent_of(const DiscreteCodeUpdate& args, const std::vector<double>& parts);
 
