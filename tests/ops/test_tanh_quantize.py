@@ -134,7 +134,7 @@ def test_float32_is_within_2_ulp_on_every_machine(machine):
     # Each fourth number where both formulas meet, fewer where the error does not change any more.
     assert worst_error(tanh, range(-5, 4), 4) < 2
     assert worst_error(tanh, range(-60, -5), 1023) < 2
-    assert worst_error(tanh, range(4, 60), 65_521) == 0
+    assert worst_error(tanh, range(4, 60), 65_521) < 1e-5  # 1, where tanh is that near to it
 
 
 def test_float32_is_within_2_ulp_on_devices(cuda_kernels):
