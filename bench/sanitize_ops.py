@@ -90,6 +90,20 @@ def histograms(device: str) -> Outputs:
     return outputs
 
 
+def discrete_codes(device: str) -> Outputs:
+    """discrete_code_update and label_sums, with ids and with multi-hot bits."""
+    outputs = []
+    for rows, bits in itertools.product(ROWS, (1, 12, 48, 65)):
+        codes = torch.randint(0, 2, (rows, bits), dtype=torch.int8) * 2 - 1
+        relaxed, labels = torch.randn(9, bits).tanh(), torch.arange(rows) % 5
+        several = _codes(rows, 24, device)
+        for own in (labels.to(device), several):
+            asked = own[:1].repeat(9, *(1,) * (own.dim() - 1))
+            given = codes.to(device), relaxed.to(device)
+            outputs += [*ops.discrete_code_update(*given, own, asked, sweeps=2), *ops.label_sums(given[0], own, asked)]
+    return outputs
+
+
 def triplets(device: str) -> Outputs:
     """The loss and its gradient, and the mean average precision."""
     outputs = []
@@ -122,6 +136,7 @@ def failures(device: str) -> list[str]:
         search,
         selection,
         histograms,
+        discrete_codes,
         triplets,
     )
     for function in functions:

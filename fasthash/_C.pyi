@@ -54,6 +54,18 @@ def tanh_quantize_backward(
     amplification: float = 10.0,
     threshold: float = 0.99,
 ) -> NDArray[Any]: ...
+def discrete_code_update(
+    codes: NDArray[np.int8],
+    relaxed: NDArray[Any],
+    targets: NDArray[np.float32],
+    target_of: NDArray[np.int64],
+    sweeps: int = 1,
+) -> tuple[NDArray[np.int8], NDArray[np.int64]]: ...
+def label_sums(
+    values: NDArray[Any],
+    labels: NDArray[np.int64] | NDArray[np.uint8],
+    query_labels: NDArray[np.int64] | NDArray[np.uint8],
+) -> tuple[NDArray[np.float64], NDArray[np.int64]]: ...
 def pack_codes(codes: NDArray[Any]) -> NDArray[np.uint8]: ...
 def unpack_codes(packed: NDArray[np.uint8], bits: int, dtype: DTypeLike = "float32") -> NDArray[Any]: ...
 

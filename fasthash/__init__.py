@@ -8,10 +8,12 @@ Layers, losses, models, search and metrics are `fasthash.nn`, `.losses`, `.model
 from fasthash._build_info import build_info
 from fasthash._version import __version__
 from fasthash.ops import (
+    discrete_code_update,
     hamming_distance,
     hamming_histogram,
     hamming_range,
     hamming_topk,
+    label_sums,
     order_aware_triplet,
     pack_codes,
     prepare_database,
@@ -22,10 +24,12 @@ from fasthash.ops import (
 __all__ = [
     "__version__",
     "build_info",
+    "discrete_code_update",
     "hamming_distance",
     "hamming_histogram",
     "hamming_range",
     "hamming_topk",
+    "label_sums",
     "order_aware_triplet",
     "pack_codes",
     "prepare_database",

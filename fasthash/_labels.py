@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from typing import overload
+
 import torch
 from torch import Tensor
 
@@ -34,6 +36,12 @@ def shares_label(labels: Tensor, others: Tensor) -> Tensor:
         return labels @ others.T > 0
 
 
+@overload
+def as_ids(labels: Tensor) -> Tensor: ...
+@overload
+def as_ids(labels: None) -> None: ...
+@overload
+def as_ids(labels: Tensor | None) -> Tensor | None: ...
 def as_ids(labels: Tensor | None) -> Tensor | None:
     """1-D labels of any integer dtype as int64; all others as they are, for the operator to judge."""
     if labels is None or labels.dim() != 1 or labels.dtype not in (torch.uint8, *_checks.SIGNED_INTEGERS):

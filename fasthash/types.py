@@ -14,10 +14,12 @@ __all__ = [
     "PENALTIES",
     "REDUCTIONS",
     "WEIGHTINGS",
+    "DiscreteCodeUpdate",
     "HammingHistogram",
     "HammingRange",
     "HammingTopK",
     "HashOutput",
+    "LabelSums",
     "PackedDatabase",
     "TanhQuantizeOutput",
 ]
@@ -95,3 +97,27 @@ class HashOutput(NamedTuple):
     logits: Tensor
     codes: Tensor
     penalty: Tensor
+
+
+class LabelSums(NamedTuple):
+    """What `label_sums` returns.
+
+    Attributes:
+        sums: (A, K) float64, sums of the values of related items.
+        counts: (A,) int64, how many they are.
+    """
+
+    sums: Tensor
+    counts: Tensor
+
+
+class DiscreteCodeUpdate(NamedTuple):
+    """What `discrete_code_update` returns.
+
+    Attributes:
+        codes: (N, K) int8, -1 and +1.
+        changed: () int64, how many entries differ from the codes given.
+    """
+
+    codes: Tensor
+    changed: Tensor

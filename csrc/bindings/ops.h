@@ -23,6 +23,9 @@ void bind_pack_codes(pybind11::module_& module);
 void register_unpack_codes(torch::stable::detail::StableLibrary& library);
 void bind_unpack_codes(pybind11::module_& module);
 
+void register_discrete_code_update(torch::stable::detail::StableLibrary& library);
+void bind_discrete_code_update(pybind11::module_& module);
+
 void register_hamming_distance(torch::stable::detail::StableLibrary& library);
 void bind_hamming_distance(pybind11::module_& module);
 
@@ -34,5 +37,8 @@ void bind_hamming_range(pybind11::module_& module);
 
 void register_hamming_histogram(torch::stable::detail::StableLibrary& library);
 void bind_hamming_histogram(pybind11::module_& module);
+
+void register_label_sums(torch::stable::detail::StableLibrary& library);
+void bind_label_sums(pybind11::module_& module);
 
 }  // namespace fasthash::bindings

@@ -14,6 +14,9 @@ constexpr const char* schemas[] = {
     "order_aware_triplet(Tensor distances, Tensor relation, Tensor anchor_codes, Tensor item_codes, float margin, "
     "int weighting, bool squared, int reduction) -> (Tensor, Tensor)",
     "order_aware_triplet_backward(Tensor grad_loss, Tensor gradient, Tensor loss) -> Tensor",
+    "discrete_code_update(Tensor codes, Tensor relaxed, Tensor targets, Tensor target_of, int sweeps) "
+    "-> (Tensor codes, Tensor changed)",
+    "label_sums(Tensor values, Tensor labels, Tensor query_labels) -> (Tensor sums, Tensor counts)",
     "pack_codes(Tensor codes) -> Tensor",
     "unpack_codes(Tensor packed, int bits, ScalarType dtype) -> Tensor",
     "hamming_distance(Tensor queries, Tensor database, int packed_codes) -> Tensor",
@@ -29,6 +32,8 @@ void register_kernels(torch::stable::detail::StableLibrary& library) {
   using namespace fasthash::bindings;
   register_tanh_quantize(library);
   register_order_aware_triplet(library);
+  register_discrete_code_update(library);
+  register_label_sums(library);
   register_pack_codes(library);
   register_unpack_codes(library);
   register_hamming_distance(library);

@@ -1,9 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
 """Losses for hash codes, called like those of pytorch-metric-learning: `loss(embeddings, labels)`."""
 
+from fasthash.losses.asymmetric_hash import AsymmetricHashLoss
+from fasthash.losses.attention_diversity import (
+    AttentionDiversityLoss,
+    FeatureAlignmentLoss,
+    class_anchors,
+    hellinger_distance,
+)
 from fasthash.losses.csq import CSQLoss
 from fasthash.losses.dcwh import DCWHLoss
 from fasthash.losses.ddh import DDHLoss
+from fasthash.losses.discrete_codes import DiscreteCodes
 from fasthash.losses.greedy_hash import GreedyHashLoss
 from fasthash.losses.hash_centers import hadamard_centers, hadamard_matrix, hash_codebook
 from fasthash.losses.order_aware_triplet import OrderAwareTripletLoss
@@ -13,18 +21,24 @@ from fasthash.losses.softmax import CosFaceLoss, SoftmaxHashLoss
 from fasthash.losses.von_mises_fisher import VonMisesFisherLoss
 
 __all__ = [
+    "AsymmetricHashLoss",
+    "AttentionDiversityLoss",
     "CSQLoss",
     "CosFaceLoss",
     "DCWHLoss",
     "DDHLoss",
+    "DiscreteCodes",
+    "FeatureAlignmentLoss",
     "GreedyHashLoss",
     "OrderAwareTripletLoss",
     "OrthoHashLoss",
     "SoftmaxHashLoss",
     "VonMisesFisherLoss",
+    "class_anchors",
     "hadamard_centers",
     "hadamard_matrix",
     "hash_codebook",
+    "hellinger_distance",
     "relation_from_indices",
     "relation_from_labels",
     "relation_from_similarity",

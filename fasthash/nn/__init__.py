@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Layers that end in hash codes."""
 
+from fasthash.nn.dead_bits import dead_bits
 from fasthash.nn.divide_and_encode import DivideAndEncode
 from fasthash.nn.gradient_amplifier import GradientAmplifier
 from fasthash.nn.hash_layer import HashLayer
@@ -19,5 +20,6 @@ __all__ = [
     "ScheduleDriver",
     "Stepwise",
     "StraightThroughSign",
+    "dead_bits",
     "straight_through_sign",
 ]

@@ -49,7 +49,8 @@ def tanh_quantize(
         inverse: amplify by the inverse of tanh's slope.
         threshold: saturation `|h|` in [0, 1] above which an element is amplified and counted.
         pack: also return the packed codes, the bits `z >= 0`; NaN packs as 0.
-        count_saturation: also return how many samples are saturated per bit.
+        count_saturation: also return how many samples are saturated per bit, on either side; `nn.dead_bits` tells the
+            wrong one, for which it takes a gradient.
 
     Returns:
         Always the same four: codes (..., K) in the logits' dtype; penalty () in float32 (float64 for float64 logits);
@@ -59,8 +60,9 @@ def tanh_quantize(
         ValueError: an argument is not as described; the text names it, what was expected and what came.
         RuntimeError: on double backward: the amplifier's rule is not the derivative of anything.
 
-    Numerics: NaN logits give NaN codes, penalty and gradients. float32 codes differ from exact ones by at most 4 ulp on
-    every machine variant; sums do not depend on the number of threads.
+    Numerics: NaN logits give NaN codes, penalty and gradients. At sharpness 1, float32 codes
+    differ from exact ones by less than 2 ulp on every machine variant and device (at most 1.8, found among all of
+    2^-8 <= |z| < 16); sums do not depend on the number of threads.
 
     Source: the amplifier stands in Zhao et al., "Rescuing Deep Hashing from Dead Bits Problem", IJCAI 2021
     (arXiv 2102.00648), as an idea; its exact rule and all defaults are this library's own. The cubic penalty is that of

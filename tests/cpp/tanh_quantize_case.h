@@ -150,7 +150,7 @@ inline void expect_backward(const TanhCase& input) {
     if (input.borderline(i, input.rule.threshold)) continue;
     const auto formula = [&](Penalty penalty) {
       return tanh_quantize_gradient<double>(input.logit(i), input.grad_code(i), wide / double(input.elements()),
-                                            input.sharpness, penalty, input.rule);
+                                            input.sharpness, penalty, rule_of<double>(input.rule));
     };
     const double want = formula(input.penalty), of_codes = formula(Penalty::none);
     const double terms = std::fabs(of_codes) + std::fabs(want - of_codes);  // which may cancel

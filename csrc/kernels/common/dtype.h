@@ -46,14 +46,21 @@ FH_HD inline float load(float x) { return x; }
 FH_HD inline double load(double x) { return x; }
 FH_HD inline float load(bfloat16 x) { return float_from_bits(uint32_t(x.bits) << 16); }
 
-// A normal half has its exponent rebased by 112; a subnormal one is scaled by 2^-24; infinities and NaN keep theirs.
+// In integers, for machines without the instruction: a normal half has its exponent rebased by 112; a subnormal one is
+// scaled by 2^-24; infinities and NaN keep theirs.
 FH_HD inline float load(float16 x) {
+#if defined(__CUDA_ARCH__)
+  float converted;
+  asm("cvt.f32.f16 %0, %1;" : "=f"(converted) : "h"(x.bits));
+  return converted;
+#else
   const uint32_t sign = uint32_t(x.bits & 0x8000u) << 16;
   const uint32_t magnitude = x.bits & 0x7fffu;
   if (magnitude >= 0x7c00u) return float_from_bits(sign | 0x7f800000u | (magnitude & 0x3ffu) << 13);
   if (magnitude >= 0x0400u) return float_from_bits(sign | ((magnitude << 13) + 0x38000000u));
   const float value = float(magnitude) * 5.9604644775390625e-8f;
   return sign ? -value : value;
+#endif
 }
 
 template <class T>
@@ -70,14 +77,25 @@ struct Store<double> {
 template <>
 struct Store<bfloat16> {
   FH_HD static bfloat16 from(float x) {
+#if defined(__CUDA_ARCH__)
+    bfloat16 converted;
+    asm("cvt.rn.bf16.f32 %0, %1;" : "=h"(converted.bits) : "f"(x));
+    return converted;
+#else
     const uint32_t bits = bits_from_float(x);
     if (x != x) return {uint16_t(bits >> 16 | 0x40u)};
     return {uint16_t((bits + 0x7fffu + ((bits >> 16) & 1u)) >> 16)};
+#endif
   }
 };
 template <>
 struct Store<float16> {
   FH_HD static float16 from(float x) {
+#if defined(__CUDA_ARCH__)
+    float16 converted;
+    asm("cvt.rn.f16.f32 %0, %1;" : "=h"(converted.bits) : "f"(x));
+    return converted;
+#else
     const uint32_t bits = bits_from_float(x);
     const uint16_t sign = uint16_t(bits >> 16 & 0x8000u);
     const uint32_t magnitude = bits & 0x7fffffffu;
@@ -89,6 +107,7 @@ struct Store<float16> {
     }
     const uint32_t rounded = magnitude + 0xfffu + ((magnitude >> 13) & 1u) - 0x38000000u;
     return {uint16_t(sign | rounded >> 13)};
+#endif
   }
 };
 

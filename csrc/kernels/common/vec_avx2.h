@@ -40,6 +40,10 @@ inline Vec exp2_whole(Vec n) {
   const __m256i shifted = _mm256_add_epi32(_mm256_cvtps_epi32(n.v), _mm256_set1_epi32(127));
   return {_mm256_castsi256_ps(_mm256_slli_epi32(shifted, 23))};
 }
+// a 2^n for whole n in [-126, 127]
+inline Vec times_exp2(Vec a, Vec n) { return a * exp2_whole(n); }
+// 1 / a within an ulp, for a and 1 / a far from overflow
+inline Vec reciprocal(Vec a) { return broadcast(1.0f) / a; }
 
 inline Mask less(Vec a, Vec b) { return {_mm256_cmp_ps(a.v, b.v, _CMP_LT_OQ)}; }
 inline Mask greater(Vec a, Vec b) { return {_mm256_cmp_ps(a.v, b.v, _CMP_GT_OQ)}; }

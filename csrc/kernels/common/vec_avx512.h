@@ -40,6 +40,14 @@ inline Vec exp2_whole(Vec n) {
   const __m512i shifted = _mm512_add_epi32(_mm512_cvtps_epi32(n.v), _mm512_set1_epi32(127));
   return {_mm512_castsi512_ps(_mm512_slli_epi32(shifted, 23))};
 }
+// a 2^n for whole n in [-126, 127]
+inline Vec times_exp2(Vec a, Vec n) { return {_mm512_scalef_ps(a.v, n.v)}; }
+// 1 / a within an ulp, for a and 1 / a far from overflow: the approximation has 14 bits, a step of Newton's doubles
+// them.
+inline Vec reciprocal(Vec a) {
+  const Vec r = {_mm512_rcp14_ps(a.v)};
+  return fma(r, Vec{_mm512_fnmadd_ps(a.v, r.v, _mm512_set1_ps(1.0f))}, r);
+}
 
 inline Mask less(Vec a, Vec b) { return {_mm512_cmp_ps_mask(a.v, b.v, _CMP_LT_OQ)}; }
 inline Mask greater(Vec a, Vec b) { return {_mm512_cmp_ps_mask(a.v, b.v, _CMP_GT_OQ)}; }

@@ -40,6 +40,10 @@ inline Vec exp2_whole(Vec n) {
   const int32x4_t shifted = vaddq_s32(vcvtq_s32_f32(n.v), vdupq_n_s32(127));
   return {vreinterpretq_f32_s32(vshlq_n_s32(shifted, 23))};
 }
+// a 2^n for whole n in [-126, 127]
+inline Vec times_exp2(Vec a, Vec n) { return a * exp2_whole(n); }
+// 1 / a within an ulp, for a and 1 / a far from overflow
+inline Vec reciprocal(Vec a) { return broadcast(1.0f) / a; }
 
 inline Mask less(Vec a, Vec b) { return {vcltq_f32(a.v, b.v)}; }
 inline Mask greater(Vec a, Vec b) { return {vcgtq_f32(a.v, b.v)}; }

@@ -57,7 +57,7 @@ void tanh_quantize_backward_cpu(const TanhQuantizeBackward& args, int64_t block)
 
 // Enqueue on `stream` (a cudaStream_t); return a cudaError_t. `penalty_mean` receives the mean over all elements, as
 // float64 for float64 logits, else float32; `partials` holds tanh_quantize_cuda_partials doubles.
-constexpr int64_t tanh_quantize_cuda_partials = 1024;
+constexpr int64_t tanh_quantize_cuda_partials = 8192;
 int tanh_quantize_cuda(const TanhQuantizeForward& args, void* penalty_mean, void* stream);
 int tanh_quantize_backward_cuda(const TanhQuantizeBackward& args, void* stream);
 

@@ -27,7 +27,7 @@ double forward_scalar(const TanhForwardRun& run) {
   double sum = 0;
   for (int64_t i = 0; i < run.count; ++i) {
     const C z = load(logits[i]);
-    const C h = std::tanh(C(run.sharpness) * z);
+    const C h = tanh_parts(C(run.sharpness) * z).h;
     codes[i] = Store<T>::from(h);
     if (run.penalty != Penalty::none) sum += penalty_value(h, run.penalty);
     if (run.packed) {
@@ -45,10 +45,11 @@ void backward_scalar(const TanhBackwardRun& run) {
   const T* logits = static_cast<const T*>(run.logits);
   const T* grad_codes = static_cast<const T*>(run.grad_codes);
   T* grad_logits = static_cast<T*>(run.grad_logits);
+  const RuleOf<C> rule = rule_of<C>(run.rule);
   for (int64_t i = 0; i < run.count; ++i) {
     const C grad_code = grad_codes ? C(load(grad_codes[i])) : C(0);
     grad_logits[i] = Store<T>::from(tanh_quantize_gradient<C>(load(logits[i]), grad_code, C(run.grad_penalty),
-                                                              C(run.sharpness), run.penalty, run.rule));
+                                                              C(run.sharpness), run.penalty, rule));
   }
 }
 

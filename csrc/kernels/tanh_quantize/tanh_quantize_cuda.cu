@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-// One thread handles a group of up to eight neighbouring bits of one row, which is one byte of packed codes. The
-// penalty is summed in a fixed order: per thread, per block into `partials`, then over the blocks by one last block.
+// Elements that lie side by side in memory take the flat kernels: 16-byte accesses of neighbouring threads, two in
+// flight for each tensor, one exponential and one reciprocal an element, no division of positions by the length of
+// rows. Not run on a device. Everything else takes the row kernels, a thread for up to eight neighbouring bits, which
+// is one byte of packed codes. The penalty is summed in a fixed order: per thread, per block into `partials`, then over
+// the blocks by one last block.
 #include <algorithm>
 
 #include "common/cuda.h"
@@ -13,87 +16,146 @@ namespace fasthash {
 namespace {
 
 constexpr int group = 8;
-constexpr int threads = 256;
+constexpr int threads = 256, mean_threads = 512;
+constexpr int vectors_in_flight = 2;
+constexpr int64_t tile_vectors = threads * vectors_in_flight;
 
-struct Groups {
-  int64_t per_row, count;
-};
-Groups groups_of(int64_t rows, int64_t bits) {
-  const int64_t per_row = (bits + group - 1) / group;
-  return {per_row, per_row * rows};
-}
+int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
 // Depends on the shape alone, so that sums are the same on every GPU.
-unsigned grid_of(int64_t count) {
-  return unsigned(std::min<int64_t>((count + threads - 1) / threads, tanh_quantize_cuda_partials));
-}
+unsigned grid_of(int64_t blocks) { return unsigned(std::min(blocks, tanh_quantize_cuda_partials)); }
+
+template <class T>
+struct alignas(16) Vector {
+  static constexpr int elements = 16 / sizeof(T);
+  T at[elements];
+};
 
 __device__ inline double sharpness_of(double value, const float* on_device) {
   return on_device ? double(*on_device) : value;
 }
 
-// Eight elements side by side: vector loads and stores where the address allows it, else one by one.
-template <class T>
-struct alignas(sizeof(T) * group < 16 ? sizeof(T) * group : 16) Pack {
-  T at[group];
-};
+template <class C>
+__device__ inline C grad_penalty_of(const void* grad_penalty, double one_over_elements) {
+  return grad_penalty ? C(double(*static_cast<const C*>(grad_penalty)) * one_over_elements) : C(0);
+}
+
+// ---- flat: `vectors` vectors side by side ----
 
 template <class T>
-__device__ inline void load_group(const T* from, int live, bool aligned, T (&to)[group]) {
-  if (aligned && live == group) {
-    const Pack<T> pack = *reinterpret_cast<const Pack<T>*>(from);
+__device__ inline void load_tile(const void* from, int64_t first, int64_t vectors, Vector<T> (&to)[vectors_in_flight]) {
 #pragma unroll
-    for (int i = 0; i < group; ++i) to[i] = pack.at[i];
-    return;
+  for (int v = 0; v < vectors_in_flight; ++v) {
+    const int64_t at = first + v * threads;
+    to[v] = at < vectors ? static_cast<const Vector<T>*>(from)[at] : Vector<T>{};
   }
-  for (int i = 0; i < live; ++i) to[i] = from[i];
 }
 
+// Bits of 8 / Vector::elements neighbouring threads make a byte; all threads of a warp call.
 template <class T>
-__device__ inline void store_group(T* to, int live, bool aligned, const T (&from)[group]) {
-  if (aligned && live == group) {
-    Pack<T> pack;
+__device__ inline void store_packed(uint8_t* packed, unsigned bits, int64_t at, int64_t vectors) {
+  constexpr int elements = Vector<T>::elements, lanes = group / elements;
+  const int lane = int(threadIdx.x) % lanes;
+  bits <<= group - elements * (1 + lane);
 #pragma unroll
-    for (int i = 0; i < group; ++i) pack.at[i] = from[i];
-    *reinterpret_cast<Pack<T>*>(to) = pack;
-    return;
-  }
-  for (int i = 0; i < live; ++i) to[i] = from[i];
+  for (int other = 1; other < lanes; other *= 2) bits |= __shfl_xor_sync(kFullWarp, bits, other);
+  if (lane == 0 && at < vectors) packed[at / lanes] = uint8_t(bits);
 }
 
-template <class T>
-bool vector_access(const void* base, int64_t row_stride) {
-  constexpr size_t bytes = alignof(Pack<T>);
-  return reinterpret_cast<uintptr_t>(base) % bytes == 0 && (row_stride * sizeof(T)) % bytes == 0;
-}
-
-template <class T>
-__global__ void __launch_bounds__(threads)
-    forward_kernel(TanhQuantizeForward args, int64_t groups, int64_t groups_per_row, bool aligned) {
+template <class T, Penalty penalty>
+__global__ void __launch_bounds__(threads) flat_forward_kernel(TanhQuantizeForward args, int64_t vectors) {
   using C = Compute<T>;
+  constexpr int elements = Vector<T>::elements;
   FH_SHARED(double[kMaxWarps], scratch);
   const C sharpness = C(sharpness_of(args.sharpness, args.sharpness_on_device));
   double sum = 0;
-  for (int64_t g = int64_t(blockIdx.x) * threads + threadIdx.x; g < groups; g += int64_t(gridDim.x) * threads) {
-    const int64_t row = g / groups_per_row, first = (g - row * groups_per_row) * group;
+  for (int64_t tile = int64_t(blockIdx.x) * tile_vectors; tile < vectors; tile += int64_t(gridDim.x) * tile_vectors) {
+    Vector<T> z[vectors_in_flight];
+    load_tile(args.logits, tile + threadIdx.x, vectors, z);
+#pragma unroll
+    for (int v = 0; v < vectors_in_flight; ++v) {
+      const int64_t at = tile + threadIdx.x + v * threads;
+      Vector<T> h;
+      C vector_sum = C(0);
+      unsigned bits = 0;
+#pragma unroll
+      for (int i = 0; i < elements; ++i) {
+        const C logit = load(z[v].at[i]), code = tanh_parts<C>(sharpness * logit).h;
+        h.at[i] = Store<T>::from(code);
+        if constexpr (penalty != Penalty::none) vector_sum += penalty_value(code, penalty);
+        bits |= unsigned(logit >= C(0)) << (elements - 1 - i);
+      }
+      if (at < vectors) {
+        static_cast<Vector<T>*>(args.codes)[at] = h;
+        sum += double(vector_sum);
+      }
+      if (args.packed) store_packed<T>(args.packed, bits, at, vectors);
+    }
+  }
+  if constexpr (penalty != Penalty::none) {
+    sum = block_reduce_sum(sum, scratch);
+    if (threadIdx.x == 0) args.partials[blockIdx.x] = sum;
+  }
+}
+
+template <class T, Penalty penalty>
+__global__ void __launch_bounds__(threads)
+    flat_backward_kernel(TanhQuantizeBackward args, int64_t vectors, double one_over_elements) {
+  using C = Compute<T>;
+  const C sharpness = C(sharpness_of(args.sharpness, args.sharpness_on_device));
+  const C grad_penalty = grad_penalty_of<C>(args.grad_penalty, one_over_elements);
+  const RuleOf<C> rule = rule_of<C>(args.rule);
+  for (int64_t tile = int64_t(blockIdx.x) * tile_vectors; tile < vectors; tile += int64_t(gridDim.x) * tile_vectors) {
+    Vector<T> z[vectors_in_flight], grad[vectors_in_flight] = {};
+    load_tile(args.logits, tile + threadIdx.x, vectors, z);
+    if (args.grad_codes) load_tile(args.grad_codes, tile + threadIdx.x, vectors, grad);
+#pragma unroll
+    for (int v = 0; v < vectors_in_flight; ++v) {
+      const int64_t at = tile + threadIdx.x + v * threads;
+      Vector<T> out;
+#pragma unroll
+      for (int i = 0; i < Vector<T>::elements; ++i) {
+        const C gradient =
+            tanh_quantize_gradient<C>(load(z[v].at[i]), load(grad[v].at[i]), grad_penalty, sharpness, penalty, rule);
+        out.at[i] = Store<T>::from(gradient);
+      }
+      if (at < vectors) static_cast<Vector<T>*>(args.grad_logits)[at] = out;
+    }
+  }
+}
+
+// ---- rows of any stride and alignment ----
+
+struct Groups {
+  int64_t per_row, count;
+};
+Groups groups_of(int64_t rows, int64_t bits) {
+  const int64_t per_row = ceil_div(bits, group);
+  return {per_row, per_row * rows};
+}
+
+template <class T>
+__global__ void __launch_bounds__(threads) row_forward_kernel(TanhQuantizeForward args, Groups groups) {
+  using C = Compute<T>;
+  FH_SHARED(double[kMaxWarps], scratch);
+  const C sharpness = C(sharpness_of(args.sharpness, args.sharpness_on_device)), threshold = C(args.threshold);
+  double sum = 0;
+  for (int64_t g = int64_t(blockIdx.x) * threads + threadIdx.x; g < groups.count; g += int64_t(gridDim.x) * threads) {
+    const int64_t row = g / groups.per_row, first = (g - row * groups.per_row) * group;
     const int live = int(args.bits - first < group ? args.bits - first : group);
-    T z[group], h[group];
-    load_group(static_cast<const T*>(args.logits) + row * args.row_stride + first, live, aligned, z);
+    const T* z = static_cast<const T*>(args.logits) + row * args.row_stride + first;
+    T* h = static_cast<T*>(args.codes) + row * args.bits + first;
     unsigned byte = 0;
     C group_sum = C(0);
-#pragma unroll
-    for (int i = 0; i < group; ++i) {
-      if (i >= live) break;
-      const C logit = load(z[i]);
-      const C code = tanh(sharpness * logit);
+    for (int i = 0; i < live; ++i) {
+      const C logit = load(z[i]), code = tanh_parts<C>(sharpness * logit).h;
       h[i] = Store<T>::from(code);
       if (args.penalty != Penalty::none) group_sum += penalty_value(code, args.penalty);
       byte |= unsigned(logit >= C(0)) << (7 - i);
-      if (args.saturation && fabs(code) > C(args.threshold))
+      if (args.saturation && fabs(code) > threshold)
         atomicAdd(reinterpret_cast<unsigned long long*>(args.saturation) + first + i, 1ull);
     }
     sum += double(group_sum);
-    store_group(static_cast<T*>(args.codes) + row * args.bits + first, live, aligned, h);
     if (args.packed) args.packed[g] = uint8_t(byte);
   }
   if (args.penalty == Penalty::none) return;
@@ -101,63 +163,94 @@ __global__ void __launch_bounds__(threads)
   if (threadIdx.x == 0) args.partials[blockIdx.x] = sum;
 }
 
+template <class T>
+__global__ void __launch_bounds__(threads)
+    row_backward_kernel(TanhQuantizeBackward args, int64_t elements, double one_over_elements) {
+  using C = Compute<T>;
+  const C sharpness = C(sharpness_of(args.sharpness, args.sharpness_on_device));
+  const C grad_penalty = grad_penalty_of<C>(args.grad_penalty, one_over_elements);
+  const RuleOf<C> rule = rule_of<C>(args.rule);
+  for (int64_t i = int64_t(blockIdx.x) * threads + threadIdx.x; i < elements; i += int64_t(gridDim.x) * threads) {
+    const int64_t row = i / args.bits, bit = i - row * args.bits;
+    const C z = load(static_cast<const T*>(args.logits)[row * args.row_stride + bit]);
+    const C grad_code = args.grad_codes ? C(load(static_cast<const T*>(args.grad_codes)[i])) : C(0);
+    static_cast<T*>(args.grad_logits)[i] =
+        Store<T>::from(tanh_quantize_gradient<C>(z, grad_code, grad_penalty, sharpness, args.penalty, rule));
+  }
+}
+
 template <class Wide>
-__global__ void __launch_bounds__(threads) mean_kernel(const double* partials, int count, double elements, Wide* mean) {
+__global__ void __launch_bounds__(mean_threads)
+    mean_kernel(const double* partials, int count, double elements, Wide* mean) {
   FH_SHARED(double[kMaxWarps], scratch);
   double sum = 0;
-  for (int i = threadIdx.x; i < count; i += threads) sum += partials[i];
+  for (int i = threadIdx.x; i < count; i += mean_threads) sum += partials[i];
   sum = block_reduce_sum(sum, scratch);
   if (threadIdx.x == 0) *mean = Wide(sum / elements);
 }
 
-template <class T>
-__global__ void __launch_bounds__(threads)
-    backward_kernel(TanhQuantizeBackward args, int64_t groups, int64_t groups_per_row, bool aligned) {
-  using C = Compute<T>;
-  const C sharpness = C(sharpness_of(args.sharpness, args.sharpness_on_device));
-  C grad_penalty = C(0);
-  if (args.grad_penalty)
-    grad_penalty = C(double(*static_cast<const C*>(args.grad_penalty)) / (double(args.rows) * double(args.bits)));
-  for (int64_t g = int64_t(blockIdx.x) * threads + threadIdx.x; g < groups; g += int64_t(gridDim.x) * threads) {
-    const int64_t row = g / groups_per_row, first = (g - row * groups_per_row) * group;
-    const int live = int(args.bits - first < group ? args.bits - first : group);
-    T z[group], grad[group], out[group];
-    load_group(static_cast<const T*>(args.logits) + row * args.row_stride + first, live, aligned, z);
-    if (args.grad_codes)
-      load_group(static_cast<const T*>(args.grad_codes) + row * args.bits + first, live, aligned, grad);
-#pragma unroll
-    for (int i = 0; i < group; ++i) {
-      if (i >= live) break;
-      const C grad_code = args.grad_codes ? C(load(grad[i])) : C(0);
-      out[i] = Store<T>::from(
-          tanh_quantize_gradient<C>(load(z[i]), grad_code, grad_penalty, sharpness, args.penalty, args.rule));
-    }
-    store_group(static_cast<T*>(args.grad_logits) + row * args.bits + first, live, aligned, out);
+// ---- launching ----
+
+template <class F>
+cudaError_t for_penalty(Penalty penalty, F&& f) {
+  switch (penalty) {
+    case Penalty::l2: return f(std::integral_constant<Penalty, Penalty::l2>{});
+    case Penalty::l1: return f(std::integral_constant<Penalty, Penalty::l1>{});
+    case Penalty::log_cosh: return f(std::integral_constant<Penalty, Penalty::log_cosh>{});
+    case Penalty::cubic: return f(std::integral_constant<Penalty, Penalty::cubic>{});
+    default: return f(std::integral_constant<Penalty, Penalty::none>{});
   }
+}
+
+bool aligned(const void* pointer) { return reinterpret_cast<uintptr_t>(pointer) % 16 == 0; }
+
+// How many vectors the elements are where they lie side by side, 0 where they do not.
+template <class T, class Args>
+int64_t flat_vectors(const Args& args, const void* result) {
+  const int64_t elements = args.rows * args.bits;
+  const bool dense = args.rows == 1 || args.row_stride == args.bits;
+  const bool whole = elements % Vector<T>::elements == 0 && aligned(args.logits) && aligned(result);
+  return dense && whole ? elements / Vector<T>::elements : 0;
+}
+
+template <class T>
+cudaError_t launch_codes(const TanhQuantizeForward& args, unsigned& grid, cudaStream_t stream) {
+  const int64_t vectors = flat_vectors<T>(args, args.codes);
+  if (vectors != 0 && !args.saturation && (!args.packed || args.bits % group == 0)) {
+    grid = grid_of(ceil_div(vectors, tile_vectors));
+    return for_penalty(args.penalty, [&](auto penalty) {
+      return launch(flat_forward_kernel<T, decltype(penalty)::value>, grid, threads, 0, stream, args, vectors);
+    });
+  }
+  const Groups groups = groups_of(args.rows, args.bits);
+  grid = grid_of(ceil_div(groups.count, threads));
+  return launch(row_forward_kernel<T>, grid, threads, 0, stream, args, groups);
 }
 
 template <class T>
 cudaError_t launch_forward(const TanhQuantizeForward& args, void* penalty_mean, cudaStream_t stream) {
-  const Groups groups = groups_of(args.rows, args.bits);
-  const bool aligned = vector_access<T>(args.logits, args.row_stride) && vector_access<T>(args.codes, args.bits);
-  const unsigned grid = grid_of(groups.count);
-  const cudaError_t error =
-      launch(forward_kernel<T>, grid, threads, 0, stream, args, groups.count, groups.per_row, aligned);
+  unsigned grid = 0;
+  const cudaError_t error = launch_codes<T>(args, grid, stream);
   if (error != cudaSuccess || args.penalty == Penalty::none) return error;
   using Wide = Compute<T>;
   const double elements = double(args.rows) * double(args.bits);
-  return launch(mean_kernel<Wide>, 1, threads, 0, stream, args.partials, int(grid), elements,
+  return launch(mean_kernel<Wide>, 1, mean_threads, 0, stream, args.partials, int(grid), elements,
                 static_cast<Wide*>(penalty_mean));
 }
 
 template <class T>
 cudaError_t launch_backward(const TanhQuantizeBackward& args, cudaStream_t stream) {
-  const Groups groups = groups_of(args.rows, args.bits);
-  const bool aligned = vector_access<T>(args.logits, args.row_stride) &&
-                       vector_access<T>(args.grad_logits, args.bits) &&
-                       (!args.grad_codes || vector_access<T>(args.grad_codes, args.bits));
-  return launch(backward_kernel<T>, grid_of(groups.count), threads, 0, stream, args, groups.count, groups.per_row,
-                aligned);
+  const int64_t elements = args.rows * args.bits, vectors = flat_vectors<T>(args, args.grad_logits);
+  const double one_over_elements = 1 / double(elements);
+  if (vectors != 0 && aligned(args.grad_codes)) {
+    const unsigned grid = unsigned(std::min<int64_t>(ceil_div(vectors, tile_vectors), 1 << 20));
+    return for_penalty(args.penalty, [&](auto penalty) {
+      return launch(flat_backward_kernel<T, decltype(penalty)::value>, grid, threads, 0, stream, args, vectors,
+                    one_over_elements);
+    });
+  }
+  return launch(row_backward_kernel<T>, grid_of(ceil_div(elements, threads)), threads, 0, stream, args, elements,
+                one_over_elements);
 }
 
 }  // namespace

@@ -6,6 +6,7 @@
 #include <cstring>
 
 #include "tanh_quantize/tanh_quantize_seam.h"
+#include "tanh_quantize/tanh_terms.h"
 
 namespace {
 
@@ -30,40 +31,42 @@ inline void store_vec(void* p, Vec a) {
 template <Dtype dtype>
 constexpr int64_t size_of = dtype == Dtype::float32 ? 4 : 2;
 
-// The numbers e = exp(y) and t = e - 1 for y <= 0, t without cancellation: y = n ln 2 + r with |r| <= ln 2 / 2, then
-// e - 1 = 2^n (exp(r) - 1) + (2^n - 1), with exp(r) - 1 by its Taylor polynomial (first omitted term r^8 / 8! < 6e-9).
-struct Exponential {
-  Vec e, t;
-};
-inline Exponential exponential(Vec y) {
-  y = max(broadcast(-87.0f), y);
-  const Vec n = round_nearest(y * broadcast(1.44269504f));
-  const Vec r = fma(n, broadcast(2.12194440e-4f), fma(n, broadcast(-0.693359375f), y));
-  Vec p = broadcast(1.0f / 5040);
-  p = fma(p, r, broadcast(1.0f / 720));
-  p = fma(p, r, broadcast(1.0f / 120));
-  p = fma(p, r, broadcast(1.0f / 24));
-  p = fma(p, r, broadcast(1.0f / 6));
-  p = fma(p, r, broadcast(0.5f));
-  p = fma(p * r, r, r);
-  const Vec scale = exp2_whole(n);
-  return {fma(scale, p, scale), fma(scale, p, scale - broadcast(1.0f))};
+// exp(-2 x) for x >= 0 as 2^n 2^f with t = n + f = -2 x / ln 2. Rounding t costs as much as rounding x did before.
+inline Vec exp_minus_twice(Vec x) {
+  const Vec t = max(broadcast(-126.0f), x * broadcast(-2 * fasthash::log2_of_e));
+  const Vec n = round_nearest(t), f = t - n;
+  Vec p = fma(f, broadcast(fasthash::exp2_5), broadcast(fasthash::exp2_4));
+  p = fma(p, f, broadcast(fasthash::exp2_3));
+  p = fma(p, f, broadcast(fasthash::exp2_2));
+  p = fma(p, f, broadcast(fasthash::exp2_1));
+  p = fma(p, f, broadcast(fasthash::exp2_0));
+  return times_exp2(fma(p, f, broadcast(1.0f)), n);
+}
+
+// tanh of |x| < tanh_cut by its odd polynomial, beyond by 1 - gap.
+inline Vec tanh_near_zero(Vec x) {
+  const Vec s = x * x;
+  Vec p = fma(s, broadcast(fasthash::tanh_4), broadcast(fasthash::tanh_3));
+  p = fma(p, s, broadcast(fasthash::tanh_2));
+  p = fma(p, s, broadcast(fasthash::tanh_1));
+  p = fma(p, s, broadcast(fasthash::tanh_0));
+  return fma(p * s, x, x);
 }
 
 struct Tanh {
   Vec h, gap, slope;  // tanh(x), 1 - |tanh(x)|, 1 - tanh(x)^2
 };
 inline Tanh tanh_parts_vec(Vec x) {
-  const Exponential exp = exponential(broadcast(-2.0f) * abs(x));
-  const Vec inverse = broadcast(1.0f) / (broadcast(2.0f) + exp.t);
-  const Vec gap = broadcast(2.0f) * exp.e * inverse;
-  return {copy_sign(exp.t / (broadcast(2.0f) + exp.t), x), gap, broadcast(2.0f) * gap * inverse};
+  const Vec one = broadcast(1.0f), e = exp_minus_twice(abs(x)), inverse = reciprocal(one + e);
+  const Vec gap = (e + e) * inverse;
+  const Mask near_zero = less(abs(x), broadcast(fasthash::tanh_cut));
+  return {select(near_zero, tanh_near_zero(x), copy_sign(one - gap, x)), gap, broadcast(2.0f) * gap * inverse};
 }
 
 // d = |h| - 1 lies in [-1, 0], where log cosh d = d^2 (1/2 - d^2/12 + d^4/45 - ...) converges too slowly for float32;
 // so it is (|d| - log 2) + log1p(e), log1p by its atanh series in s = e / (2 + e) <= 1/3.
 inline Vec log_cosh_vec(Vec d) {
-  const Vec e = exponential(broadcast(-2.0f) * abs(d)).e;
+  const Vec e = exp_minus_twice(abs(d));
   const Vec s = e / (broadcast(2.0f) + e);
   const Vec s2 = s * s;
   Vec p = broadcast(2.0f / 15);
