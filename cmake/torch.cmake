@@ -30,7 +30,8 @@ message(STATUS "fasthash: torch ${TORCH_VERSION} in ${TORCH_ROOT}")
 function(fasthash_binding_options target namespace)
   set_target_properties(${target} PROPERTIES CXX_STANDARD 20)
   target_include_directories(${target} PRIVATE ${PROJECT_SOURCE_DIR}/csrc)
-  target_include_directories(${target} SYSTEM PRIVATE ${TORCH_ROOT}/include)
+  # pybind11's own headers first: torch brings a copy that refuses to be used beside the stable ABI.
+  target_include_directories(${target} SYSTEM PRIVATE ${pybind11_INCLUDE_DIRS} ${TORCH_ROOT}/include)
   target_compile_definitions(${target} PRIVATE
     TORCH_TARGET_VERSION=0x020a000000000000
     FASTHASH_NAMESPACE=${namespace}

@@ -41,10 +41,10 @@ TEST(launch_of_no_blocks_succeeds) {
 }
 
 TEST(launch_returns_errors_and_leaves_none_behind) {
-  CHECK_EQ(launch(nothing_kernel, 1, 0, 0, nullptr), cudaErrorInvalidConfiguration);
-  CHECK_EQ(launch(nothing_kernel, 1, 1025, 0, nullptr), cudaErrorInvalidConfiguration);
-  CHECK_EQ(launch(nothing_kernel, 1, dim3(1, 1, 65), 0, nullptr), cudaErrorInvalidConfiguration);
-  CHECK_EQ(launch(nothing_kernel, dim3(1, 65536), 1, 0, nullptr), cudaErrorInvalidConfiguration);
+  CHECK_EQ(launch(nothing_kernel, 1, 0, 0, nullptr), cudaErrorInvalidValue);
+  CHECK_EQ(launch(nothing_kernel, 1, 1025, 0, nullptr), cudaErrorInvalidValue);
+  CHECK_EQ(launch(nothing_kernel, 1, dim3(1, 1, 65), 0, nullptr), cudaErrorInvalidValue);
+  CHECK_EQ(launch(nothing_kernel, dim3(1, 65536), 1, 0, nullptr), cudaErrorInvalidValue);
   CHECK_EQ(launch(nothing_kernel, 1, 1, 1 << 20, nullptr), cudaErrorInvalidValue);
   CHECK_EQ(cudaPeekAtLastError(), cudaSuccess);
   CHECK_EQ(launch(nothing_kernel, 1, 1024, 0, nullptr), cudaSuccess);

@@ -64,7 +64,7 @@ cudaError_t check_launch(const Launch& launch) {
   const std::uint64_t threads = std::uint64_t(block.x) * block.y * block.z;
   const bool empty = threads == 0 || grid.x == 0 || grid.y == 0 || grid.z == 0;
   if (empty || too_large(block, 1024, 1024, 64) || threads > 1024 || too_large(grid, 0x7fffffff, 65535, 65535)) {
-    return record(cudaErrorInvalidConfiguration);
+    return record(cudaErrorInvalidValue);  // as a device with CUDA 13 says
   }
   const auto asked = shared_limits().find(launch.kernel);
   const std::size_t limit = asked == shared_limits().end() ? kStaticSharedBytes : asked->second;
