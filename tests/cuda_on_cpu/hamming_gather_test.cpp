@@ -71,6 +71,29 @@ TEST(hamming_topk_cuda_gathers_for_many_queries_by_itself) {
   CHECK_EQ(unfinished, 0);
 }
 
+// Lists longer than a block sorts: nearly all codes are at a few distances, so that a list takes whole multitudes; the
+// last case cuts a list to what is too much, and ranks after all.
+TEST(hamming_topk_cuda_cuts_long_lists_of_a_few_queries) {
+  const GatherCase long_lists[] = {{{1, 9000, 8, 0, 0x0f, true}, 20, 1 << 14},
+                                   {{3, 6000, 2, 0, 0xff, false, 2}, 1024, 1 << 14},
+                                   {{5, 7000, 16, 8, 0x11}, 1000, 1 << 14},
+                                   {{2, 9000, 8, 0, 0x01}, 1024, 1 << 14}};
+  for (const GatherCase& c : long_lists) {
+    const Search search(c.search);
+    const TopkResult expected = search.nearest(c.k);
+    for (const bool packed : {false, true})
+      expect_same(gather_on_device(search, packed, c, c.search.queries), expected);
+  }
+}
+
+TEST(hamming_topk_cuda_gathers_for_one_query_of_many_codes_by_itself) {
+  const HammingTopk args{{nullptr, 1, 8, 8}, {nullptr, 1 << 20, 8, 0}, 10, nullptr, nullptr, nullptr, nullptr};
+  const HammingTopkPlan plan = hamming_topk_plan(args);
+  CHECK(plan.gathers());
+  CHECK_EQ(plan.capacity, gather_capacity_of_few);
+  CHECK(plan.sample_k < plan.sample_codes);
+}
+
 void expect_sound(const RankCut& cut, int64_t codes) {
   CHECK(cut.segments * cut.segment_codes >= codes);
   CHECK((cut.segments - 1) * cut.segment_codes < codes);

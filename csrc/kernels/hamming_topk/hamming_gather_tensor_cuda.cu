@@ -149,24 +149,68 @@ class Reader {
   Half next_{}, after_{};
 };
 
-// Whether any of a thread's products may be near. Those of wide codes become distances less |q|.
+constexpr int part = 8;  // products that are looked at one by one where any of them is near
+
+// Whether any of `part` products of a thread, from `first` on, is near; all are multiples of `part`, so that rows and
+// columns fall alike. Those of wide codes become distances less |q|.
 template <Form kForm>
-__device__ inline bool any_near(int32_t (&d)[64], const Queries<kForm>& queries, const int32_t* ones, int rank) {
+__device__ inline bool any_near(int32_t (&d)[64], int first, const Queries<kForm>& queries, const int32_t* ones,
+                                int rank) {
   if constexpr (kForm == Form::narrow) {
     int32_t all = near_bit;
 #pragma unroll
-    for (int i = 0; i < 64; ++i) all &= d[i];
+    for (int i = first; i < first + part; ++i) all &= d[i];
     return all == 0;
   } else {
     int32_t least[2] = {INT32_MAX, INT32_MAX};
 #pragma unroll
-    for (int i = 0; i < 64; ++i) {
+    for (int i = first; i < first + part; ++i) {
       if (kForm == Form::wide) d[i] = ones[product_column(rank, i)] - 2 * d[i];
       least[i / 2 % 2] = min(least[i / 2 % 2], d[i]);
     }
     return least[0] <= queries.reach[0] - queries.ones[0] || least[1] <= queries.reach[1] - queries.ones[1];
   }
 }
+
+// What a warp has found and not yet appended: an addition to a list in global memory takes so long that a tile of
+// products would wait for it.
+class Found {
+ public:
+  static constexpr int room = 128, full = 96;
+  struct Memory {
+    int32_t count;
+    int32_t place[room], query[room], distance[room];
+  };
+
+  __device__ explicit Found(Memory* memory) : memory_(memory) {
+    if (lane_of_thread() == 0) memory_->count = 0;
+    __syncwarp();
+  }
+
+  // By any lanes, at any time.
+  __device__ void add(const Gathering& args, int64_t query, int64_t n, int32_t distance) {
+    const int at = atomicAdd(&memory_->count, 1);
+    if (at >= room) return args.append(query, n, distance);
+    memory_->place[at] = int32_t(n);
+    memory_->query[at] = int32_t(query);
+    memory_->distance[at] = distance;
+  }
+
+  // By the whole warp.
+  __device__ void append(const Gathering& args, int least) {
+    __syncwarp();
+    const int count = memory_->count < room ? memory_->count : room;
+    if (count < least) return;
+    for (int i = lane_of_thread(); i < count; i += kWarpSize)
+      args.append(memory_->query[i], memory_->place[i], memory_->distance[i]);
+    __syncwarp();
+    if (lane_of_thread() == 0) memory_->count = 0;
+    __syncwarp();
+  }
+
+ private:
+  Memory* memory_;
+};
 
 template <Form kForm>
 __device__ inline int32_t distance_of(int32_t product, int32_t reach, int32_t ones) {
@@ -179,6 +223,7 @@ __global__ void __launch_bounds__(threads, 2)
     gather_tensor_kernel(Gathering args, Words codes, int64_t segment_codes, int chunks) {
   FH_DYNAMIC_SHARED(uint8_t, memory);         // (chunks) of queries, (stages) of codes
   FH_SHARED(int32_t[2][tile_rows], ones_of);  // |a| by tile
+  FH_SHARED(Found::Memory[threads / kWarpSize], found_memory);
   uint8_t* const held = memory + chunks * chunk_bytes;
   const int64_t begin = int64_t(blockIdx.y) * segment_codes, past = begin + segment_codes;
   const int64_t end = past < args.database.count ? past : args.database.count;
@@ -191,6 +236,7 @@ __global__ void __launch_bounds__(threads, 2)
     for (int i = 0; i < stages; ++i) store_half(held + i * chunk_bytes, 1, row, {~uint64_t(0), ~uint64_t(0)});
   Reader<kForm, Words> reader(codes, begin, end, words, chunks, row, half);
   BitProducts products(rank);
+  Found found(&found_memory[warp_of_thread()]);
   int32_t d[64] = {};
   int32_t ones = 0;
   int stage = 0, parity = 0;
@@ -216,16 +262,25 @@ __global__ void __launch_bounds__(threads, 2)
     }
     multiply(kForm == Form::wide ? chunks - 1 : 0);
     products.wait(d);
-    if (!any_near(d, queries, ones_of[parity], rank)) continue;
+    unsigned near = 0;
 #pragma unroll
-    for (int i = 0; i < 64; ++i) {
-      const int own = i / 2 % 2;
-      const int64_t n = tile + product_column(rank, i);
-      const int32_t distance = distance_of<kForm>(d[i], queries.reach[own], queries.ones[own]);
-      if (distance <= queries.reach[own] && n < end && is_allowed(args.allow, n))
-        args.append(queries.query[own], n, distance);
+    for (int i = 0; i < 64; i += part) near |= unsigned(any_near(d, i, queries, ones_of[parity], rank)) << (i / part);
+    if (!__any_sync(kFullWarp, near != 0)) continue;
+#pragma unroll
+    for (int first = 0; first < 64; first += part) {
+      if ((near >> (first / part) & 1) == 0) continue;
+#pragma unroll
+      for (int i = first; i < first + part; ++i) {
+        const int own = i / 2 % 2;
+        const int64_t n = tile + product_column(rank, i);
+        const int32_t distance = distance_of<kForm>(d[i], queries.reach[own], queries.ones[own]);
+        if (distance <= queries.reach[own] && n < end && is_allowed(args.allow, n))
+          found.add(args, queries.query[own], n, distance);
+      }
     }
+    found.append(args, Found::full);
   }
+  found.append(args, 1);
 }
 
 template <Form kForm, class Words>

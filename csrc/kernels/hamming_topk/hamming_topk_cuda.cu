@@ -6,6 +6,7 @@
 
 #include "common/bitonic.cuh"
 #include "common/cuda.h"
+#include "common/warp.cuh"
 #include "hamming_scan/hamming_rank.h"
 #include "hamming_topk/hamming_gather.cuh"
 #include "hamming_topk/hamming_topk.h"
@@ -20,20 +21,62 @@ __device__ inline bool follows(int32_t distance, int64_t id, int32_t next_distan
   return distance > next_distance || (distance == next_distance && id > next_id);
 }
 
-// A block for each query: its list sorted, or its number put down in `unfinished` behind how many there are.
+// The distance that the k nearest of a list keep to, and in `kept` how many entries do. By the whole block; `counts` is
+// shared memory for `bins` numbers.
+__device__ inline int32_t bound_of_list(const int32_t* distances, int length, int64_t k, int bins, int32_t* counts,
+                                        int32_t* result, int& kept) {
+  for (int i = int(threadIdx.x); i < bins; i += sort_threads) counts[i] = 0;
+  __syncthreads();
+  for (int i = int(threadIdx.x); i < length; i += sort_threads) atomicAdd(&counts[distances[i]], 1);
+  __syncthreads();
+  if (warp_of_thread() == 0) {
+    int32_t before = 0;
+    for (int first = 0; first < bins && before < k; first += kWarpSize) {
+      const int bin = first + lane_of_thread();
+      const int32_t count = bin < bins ? counts[bin] : 0, upto = before + warp_inclusive_scan(count);
+      if (upto >= k && upto - count < k) {
+        result[0] = bin;
+        result[1] = upto;
+      }
+      before = __shfl_sync(kFullWarp, upto, kWarpSize - 1);
+    }
+  }
+  __syncthreads();
+  kept = result[1];
+  const int32_t bound = result[0];
+  __syncthreads();  // before anybody writes to `counts`
+  return bound;
+}
+
+// A block for each query: its list sorted, or its number put down in `unfinished` behind how many there are. Of a list
+// that is longer than can be sorted only the distances of the k nearest are taken.
 __global__ void __launch_bounds__(sort_threads) sort_kernel(HammingTopk args, Gathering lists, int32_t* unfinished) {
   FH_DYNAMIC_SHARED(int64_t, ids);
-  int32_t* const distances = reinterpret_cast<int32_t*>(ids + lists.capacity);
+  FH_SHARED(int32_t[2], bound_and_kept);
+  FH_SHARED(int32_t, taken);
   const int64_t query = blockIdx.x, first = query * lists.capacity;
-  const int32_t length = lists.lengths[query];
-  if (length < args.k || length > lists.capacity) {
+  const int room = int(lists.sortable());
+  int32_t* const distances = reinterpret_cast<int32_t*>(ids + room);
+  const int listed = lists.lengths[query];
+  const int32_t *all = lists.distances + first, *places = lists.places + first;
+  int length = listed;
+  int32_t bound = INT32_MAX;
+  const bool complete = listed >= args.k && listed <= lists.capacity;
+  if (complete && listed > room)
+    bound = bound_of_list(all, listed, args.k, int(8 * args.database.width + 1), reinterpret_cast<int32_t*>(ids),
+                          bound_and_kept, length);
+  if (!complete || length > room) {
     if (threadIdx.x == 0) unfinished[1 + atomicAdd(&unfinished[0], 1)] = int32_t(query);
     return;
   }
-  for (int i = int(threadIdx.x); i < length; i += sort_threads) {
-    const int64_t n = lists.places[first + i];
-    ids[i] = args.ids == nullptr ? n : args.ids[n];
-    distances[i] = lists.distances[first + i];
+  if (threadIdx.x == 0) taken = 0;
+  __syncthreads();
+  for (int i = int(threadIdx.x); i < listed; i += sort_threads) {
+    if (all[i] > bound) continue;
+    const int at = bound == INT32_MAX ? i : atomicAdd(&taken, 1);
+    const int64_t n = places[i];
+    ids[at] = args.ids == nullptr ? n : args.ids[n];
+    distances[at] = all[i];
   }
   bitonic_sort(length, [&](int i, int j) {
     const int64_t id = ids[i], next_id = ids[j];
@@ -87,7 +130,7 @@ cudaError_t gather(const HammingTopk& args, const HammingTopkPlan& plan, int32_t
   if (error == cudaSuccess) error = cudaError_t(fill(lists, stream));
   if (error != cudaSuccess) return error;
   return launch(sort_kernel, unsigned(args.queries.count), sort_threads,
-                size_t(plan.capacity) * (sizeof(int64_t) + sizeof(int32_t)), stream, args, lists, unfinished);
+                size_t(lists.sortable()) * (sizeof(int64_t) + sizeof(int32_t)), stream, args, lists, unfinished);
 }
 
 cudaError_t search(const HammingTopk& args, const int64_t* order, const HammingTopkPlan& plan, int32_t* workspace,

@@ -31,19 +31,28 @@ struct HammingTopkPlan {
   int64_t workspace() const { return queries_at_once * of_a_query() + (gathers() ? queries_at_once + 1 : 0); }
 };
 
-constexpr int64_t gather_capacity = 4096;  // what a block sorts in shared memory
+constexpr int64_t gather_capacity = 4096;            // what a block sorts in shared memory
+constexpr int64_t gather_capacity_of_few = 1 << 16;  // of the lists of a few queries, which are cut before
+constexpr int64_t gather_few = 16;                   // fewer queries than these are a few
 
-// Where it pays to gather: lists are short beside the database and beside what they may hold.
+// Where it pays to gather: lists are short beside the database and beside what they may hold. For a few queries more
+// launches have to be paid for.
 inline bool gathering_pays(const HammingTopk& args) {
-  constexpr int64_t least_queries = 16, least_codes = 1 << 13, most_k = gather_capacity / 4, most_bytes = 512;
-  return args.queries.count >= least_queries && args.database.count >= std::max(least_codes, 8 * args.k) &&
-         args.k <= most_k && args.database.width <= most_bytes;
+  constexpr int64_t least_codes = 1 << 13, least_codes_of_few = 1 << 19, most_k = gather_capacity / 4, most_bytes = 512;
+  const int64_t least = args.queries.count < gather_few ? least_codes_of_few : least_codes;
+  return args.queries.count > 0 && args.database.count >= std::max(least, 8 * args.k) && args.k <= most_k &&
+         args.database.width <= most_bytes;
 }
 
+// A list holds about sample_k * share codes, and all others at the same distance. A few queries can afford long lists,
+// and save on the sample.
 inline void plan_gathering(const HammingTopk& args, HammingTopkPlan& plan) {
-  constexpr int64_t segments = 8;
-  const int64_t groups = args.database.count / group_codes, share = args.k <= 128 ? 32 : 16;
-  plan.capacity = gather_capacity;
+  constexpr int64_t segments_of_many = 8, segments_of_few = 64, sample_of_few = 1 << 14, most_share = 1024;
+  const bool few = args.queries.count < gather_few;
+  const int64_t groups = args.database.count / group_codes, segments = few ? segments_of_few : segments_of_many;
+  const int64_t usual = args.k <= 128 ? 32 : 16;
+  const int64_t share = few ? std::clamp(args.database.count / sample_of_few, usual, most_share) : usual;
+  plan.capacity = few ? gather_capacity_of_few : gather_capacity;
   plan.sample_every = share;
   plan.sample_codes = std::max<int64_t>(groups / share, 1) * group_codes;
   // Four standard deviations above what the sample holds of the k nearest, if these are anywhere.
