@@ -80,6 +80,7 @@ def _benchmark(name: str, part: str, cases: list[Case]) -> Benchmark:
 
 def _parts(part: str) -> list[Case]:
     return [
+        _case(part, 128, quick=True),
         _case(part, 1024),
         _case(part, 54_000),
         _case(part, 1_000_000, devices=("cuda",)),

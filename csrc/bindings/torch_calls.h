@@ -7,6 +7,10 @@
 
 #include "bindings/torch_door.h"
 
+#if !defined(STABLE_TORCH_ERROR_CODE_CHECK)  // its name before torch 2.12
+#define STABLE_TORCH_ERROR_CODE_CHECK TORCH_ERROR_CODE_CHECK
+#endif
+
 namespace fasthash::bindings {
 
 template <class... Args>

@@ -185,7 +185,9 @@ class Trainer:
                 generator=torch.Generator(),
             )
             with _no_worker_left():
-                yield from loader
+                with _stop_signals_held_back():
+                    batches = iter(loader)
+                yield from batches
 
     def _train_step(self, images: Tensor, labels: Tensor, began: float) -> Record | None:
         """One step of gradient descent; a record where one is due, since reading a number back waits for a GPU."""
@@ -239,6 +241,19 @@ class Trainer:
                 f"{path}: expected the training images the run began with (hash {stored.facts['data']}), "
                 f"got others (hash {self._fingerprint}: {len(self.images)} images, {len(self.images.classes)} classes)"
             )
+
+
+@contextmanager
+def _stop_signals_held_back() -> Iterator[None]:
+    """Keeps the stop signals for later, and from processes that begin within it.
+
+    Between its begin and `_leave_stopping_to_the_parent` a worker would die of one.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 _PATIENCE = 5.0  # seconds that a worker may take to end

@@ -40,6 +40,42 @@ __device__ inline C grad_penalty_of(const void* grad_penalty, double one_over_el
   return grad_penalty ? C(double(*static_cast<const C*>(grad_penalty)) * one_over_elements) : C(0);
 }
 
+// Counts by bit of a block, in shared memory where they fit, added to those of all at the end.
+constexpr int64_t counted_bits = 4096;
+class Saturation {
+ public:
+  // By all threads, before any of them counts.
+  __device__ Saturation(int64_t* all, int64_t bits, int32_t* shared)
+      : all_(reinterpret_cast<unsigned long long*>(all)),
+        bits_(bits),
+        shared_(bits <= counted_bits ? shared : nullptr) {
+    if (!all_ || !shared_) return;
+    for (int64_t i = threadIdx.x; i < bits_; i += threads) shared_[i] = 0;
+    __syncthreads();
+  }
+  __device__ bool counts() const { return all_ != nullptr; }
+  __device__ void add(int64_t bit) {
+    if (shared_)
+      atomicAdd(&shared_[bit], 1);
+    else
+      atomicAdd(&all_[bit], 1ull);
+  }
+  __device__ void finish() const {
+    if (!all_ || !shared_) return;
+    __syncthreads();
+    for (int64_t i = threadIdx.x; i < bits_; i += threads)
+      if (shared_[i] != 0) atomicAdd(&all_[i], static_cast<unsigned long long>(shared_[i]));
+  }
+  static size_t bytes(const TanhQuantizeForward& args) {
+    return args.saturation && args.bits <= counted_bits ? size_t(args.bits) * sizeof(int32_t) : 0;
+  }
+
+ private:
+  unsigned long long* all_;
+  int64_t bits_;
+  int32_t* shared_;
+};
+
 // ---- flat: `vectors` vectors side by side ----
 
 template <class T>
@@ -67,7 +103,9 @@ __global__ void __launch_bounds__(threads) flat_forward_kernel(TanhQuantizeForwa
   using C = Compute<T>;
   constexpr int elements = Vector<T>::elements;
   FH_SHARED(double[kMaxWarps], scratch);
-  const C sharpness = C(sharpness_of(args.sharpness, args.sharpness_on_device));
+  FH_DYNAMIC_SHARED(int32_t, saturated);
+  Saturation saturation(args.saturation, args.bits, saturated);
+  const C sharpness = C(sharpness_of(args.sharpness, args.sharpness_on_device)), threshold = C(args.threshold);
   double sum = 0;
   for (int64_t tile = int64_t(blockIdx.x) * tile_vectors; tile < vectors; tile += int64_t(gridDim.x) * tile_vectors) {
     Vector<T> z[vectors_in_flight];
@@ -77,10 +115,11 @@ __global__ void __launch_bounds__(threads) flat_forward_kernel(TanhQuantizeForwa
       const int64_t at = tile + threadIdx.x + v * threads;
       Vector<T> h;
       C vector_sum = C(0);
-      unsigned bits = 0;
+      unsigned bits = 0, beyond = 0;
 #pragma unroll
       for (int i = 0; i < elements; ++i) {
         const C logit = load(z[v].at[i]), code = tanh_parts<C>(sharpness * logit).h;
+        beyond |= unsigned(fabs(code) > threshold) << i;
         h.at[i] = Store<T>::from(code);
         if constexpr (penalty != Penalty::none) vector_sum += penalty_value(code, penalty);
         bits |= unsigned(logit >= C(0)) << (elements - 1 - i);
@@ -88,10 +127,16 @@ __global__ void __launch_bounds__(threads) flat_forward_kernel(TanhQuantizeForwa
       if (at < vectors) {
         static_cast<Vector<T>*>(args.codes)[at] = h;
         sum += double(vector_sum);
+        if (saturation.counts() && beyond != 0) {
+          int64_t bit = at * elements % args.bits;
+          for (int i = 0; i < elements; ++i, bit = bit + 1 == args.bits ? 0 : bit + 1)
+            if (beyond >> i & 1) saturation.add(bit);
+        }
       }
       if (args.packed) store_packed<T>(args.packed, bits, at, vectors);
     }
   }
+  saturation.finish();
   if constexpr (penalty != Penalty::none) {
     sum = block_reduce_sum(sum, scratch);
     if (threadIdx.x == 0) args.partials[blockIdx.x] = sum;
@@ -138,6 +183,8 @@ template <class T>
 __global__ void __launch_bounds__(threads) row_forward_kernel(TanhQuantizeForward args, Groups groups) {
   using C = Compute<T>;
   FH_SHARED(double[kMaxWarps], scratch);
+  FH_DYNAMIC_SHARED(int32_t, saturated);
+  Saturation saturation(args.saturation, args.bits, saturated);
   const C sharpness = C(sharpness_of(args.sharpness, args.sharpness_on_device)), threshold = C(args.threshold);
   double sum = 0;
   for (int64_t g = int64_t(blockIdx.x) * threads + threadIdx.x; g < groups.count; g += int64_t(gridDim.x) * threads) {
@@ -152,12 +199,12 @@ __global__ void __launch_bounds__(threads) row_forward_kernel(TanhQuantizeForwar
       h[i] = Store<T>::from(code);
       if (args.penalty != Penalty::none) group_sum += penalty_value(code, args.penalty);
       byte |= unsigned(logit >= C(0)) << (7 - i);
-      if (args.saturation && fabs(code) > threshold)
-        atomicAdd(reinterpret_cast<unsigned long long*>(args.saturation) + first + i, 1ull);
+      if (saturation.counts() && fabs(code) > threshold) saturation.add(first + i);
     }
     sum += double(group_sum);
     if (args.packed) args.packed[g] = uint8_t(byte);
   }
+  saturation.finish();
   if (args.penalty == Penalty::none) return;
   sum = block_reduce_sum(sum, scratch);
   if (threadIdx.x == 0) args.partials[blockIdx.x] = sum;
@@ -216,15 +263,16 @@ int64_t flat_vectors(const Args& args, const void* result) {
 template <class T>
 cudaError_t launch_codes(const TanhQuantizeForward& args, unsigned& grid, cudaStream_t stream) {
   const int64_t vectors = flat_vectors<T>(args, args.codes);
-  if (vectors != 0 && !args.saturation && (!args.packed || args.bits % group == 0)) {
+  if (vectors != 0 && (!args.packed || args.bits % group == 0)) {
     grid = grid_of(ceil_div(vectors, tile_vectors));
     return for_penalty(args.penalty, [&](auto penalty) {
-      return launch(flat_forward_kernel<T, decltype(penalty)::value>, grid, threads, 0, stream, args, vectors);
+      return launch(flat_forward_kernel<T, decltype(penalty)::value>, grid, threads, Saturation::bytes(args), stream,
+                    args, vectors);
     });
   }
   const Groups groups = groups_of(args.rows, args.bits);
   grid = grid_of(ceil_div(groups.count, threads));
-  return launch(row_forward_kernel<T>, grid, threads, 0, stream, args, groups);
+  return launch(row_forward_kernel<T>, grid, threads, Saturation::bytes(args), stream, args, groups);
 }
 
 template <class T>
