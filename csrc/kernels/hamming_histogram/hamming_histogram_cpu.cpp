@@ -1,11 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <algorithm>
+#include <cstring>
 #include <vector>
 
+#include "hamming_histogram/count_window.h"
 #include "hamming_histogram/hamming_histogram.h"
 #include "hamming_histogram/hamming_histogram_math.h"
 #include "hamming_histogram/label_planes.h"
-#include "hamming_scan/allow.h"
+#include "hamming_histogram/parity_blocks.h"
+#include "hamming_scan/hamming_math.h"
 #include "hamming_scan/hamming_scan.h"
 #include "hamming_scan/layout.h"
 #include "hamming_slices/hamming_slices.h"
@@ -15,7 +18,7 @@ namespace {
 
 constexpr int64_t plane_bytes = 384 << 10, plane_codes = 65536;  // of a block: it stays in the second-level cache
 constexpr int64_t queries_for_planes = 4;                        // from here on planes are worth their preparation
-constexpr int64_t max_queries = 128;          // that a block of codes meets after it has been rearranged
+constexpr int64_t max_queries = 512;          // that a block of codes meets after it has been rearranged
 constexpr int64_t words_per_block = 1 << 29;  // pairs of words compared in one block of work: about 0.1 s
 
 int64_t queries_per_block(const HammingHistogram& args) {
@@ -58,30 +61,139 @@ void count_singly(const HammingHistogram& args, const Range& queries, const std:
   }
 }
 
-void count_in_slices(const HammingHistogram& args, const Range& queries, const std::vector<uint64_t>& query_words) {
-  const SliceKernels& kernels = select_slices();
-  const SliceShape shape(args.database.width);
-  const QueryPrograms programs(shape, kernels, query_words.data(), queries.count);
-  SlicedBlock block(shape, kernels, plane_bytes, plane_codes);
-  LayoutBlock layout(block.codes(), args.database.width);
-  LabelPlanes labels(args.database_labels, block.codes());
-  std::vector<uint64_t> present(size_t(block.codes() / 64)), relevant(present.size());
-  const int64_t bins = 8 * args.database.width + 1;
-  for (int64_t first = 0; first < args.database.count; first += block.codes()) {
-    const int64_t count = std::min(block.codes(), args.database.count - first);
-    std::fill(present.begin(), present.end(), 0);
-    allowed_words(nullptr, 0, count, present.data());
-    const SlicedCodes codes = block.load(layout.load_whole(args.database, first, count));
-    if (args.labelled()) labels.load(first, count);
-    for (int64_t i = 0; i < queries.count; ++i) {
-      const int64_t q = queries.begin + i;
-      if (args.labelled()) labels.relevant(args.query_labels, q, relevant.data());
-      kernels.histogram(
-          codes, {programs.range(i, 1).records, present.data(), args.labelled() ? relevant.data() : nullptr, bins,
-                  args.total + q * bins, args.labelled() ? args.relevant + q * bins : nullptr});
+// Words of code n.
+void load_code(const Database& database, int64_t n, uint64_t* words) {
+  std::fill(words, words + words_of(database.width), 0);
+  if (!database.packed()) {
+    std::memcpy(words, database.data + n * database.stride, size_t(database.width));
+    return;
+  }
+  for (int64_t w = 0; w < words_of(database.width); ++w)
+    std::memcpy(words + w, database.data + packed_place(database.width, n, w), size_t(word_bytes(database.width)));
+}
+
+struct alignas(64) Line {
+  uint64_t words[8];
+};
+
+// Many queries: blocks of codes of one parity in planes, which a few queries at a time meet in the first-level cache.
+class SliceCounter {
+ public:
+  SliceCounter(const HammingHistogram& args, const Range& queries, const std::vector<uint64_t>& query_words)
+      : args_(args),
+        queries_(queries),
+        query_words_(query_words),
+        kernels_(select_slices()),
+        shape_(args.database.width),
+        programs_(shape_, kernels_, query_words.data(), queries.count),
+        planes_(shape_, kernels_, plane_bytes, plane_codes, counted_together),
+        labels_(args.database_labels, planes_.codes()),
+        relevant_(args.labelled() ? size_t(queries_together * planes_.codes() / 64) : 0),
+        digits_(size_t(ceil_div(queries_together * planes_.codes() / 64 * (shape_.levels - 1), 8))) {
+    const int64_t unit_bytes = shape_.planes() * kernels_.lanes * 8;
+    step_ = std::max<int64_t>(1, first_level_bytes / unit_bytes / counted_together) * counted_together;
+    if (args.labelled()) sorted_.resize(size_t(packed_bytes(planes_.codes(), args.database.width) / 64));
+  }
+
+  void run() {
+    guess_windows();
+    ParityBlocks blocks(args_.database.width, planes_.codes(), args_.labelled());
+    LayoutBlock layout(ParityBlocks::chunk_codes, args_.database.width);
+    const auto take = [&](const ParityBlocks::Block& block) { count_block(block); };
+    for (int64_t first = 0; first < args_.database.count; first += ParityBlocks::chunk_codes) {
+      const int64_t count = std::min(ParityBlocks::chunk_codes, args_.database.count - first);
+      blocks.add(layout.load(args_.database, first, count), first, count);
+      blocks.take_full(take);
+    }
+    blocks.take_rest(take);
+  }
+
+ private:
+  int64_t bins() const { return 8 * args_.database.width + 1; }
+  int64_t* total(int64_t i) const { return args_.total + (queries_.begin + i) * bins(); }
+  int64_t* relevant(int64_t i) const { return args_.labelled() ? args_.relevant + (queries_.begin + i) * bins() : nullptr; }
+
+  // By distances to codes spread over the database.
+  void guess_windows() {
+    const int64_t count = std::min<int64_t>(sampled_codes, args_.database.count), words = shape_.words;
+    std::vector<uint64_t> sample(size_t(count * words));
+    for (int64_t i = 0; i < count; ++i) load_code(args_.database, i * (args_.database.count / count), &sample[size_t(i * words)]);
+    std::vector<int32_t> distances(static_cast<size_t>(count));
+    for (int64_t q = 0; q < queries_.count; ++q) {
+      for (int64_t i = 0; i < count; ++i) distances[size_t(i)] = distance(q, &sample[size_t(i * words)]);
+      windows_.push_back(guess_window(distances.data(), count, 8 * args_.database.width));
     }
   }
-}
+
+  int32_t distance(int64_t q, const uint64_t* code) const {
+    int32_t sum = 0;
+    for (int64_t w = 0; w < shape_.words; ++w)
+      sum += popcount(query_words_[size_t(q * shape_.words + w)] ^ code[w]);
+    return sum;
+  }
+  int64_t parity_of_query(int64_t q) const {
+    int64_t sum = 0;
+    for (int64_t w = 0; w < shape_.words; ++w) sum += popcount(query_words_[size_t(q * shape_.words + w)]);
+    return sum & 1;
+  }
+
+  void count_block(const ParityBlocks::Block& block) {
+    uint8_t* codes = block.layout;
+    if (args_.labelled()) {
+      labels_.load(block.places, block.count);
+      codes = reinterpret_cast<uint8_t*>(sorted_.data());
+      gather_codes(args_.database.width, block.layout, labels_.order().data(), block.count, codes);
+    }
+    // A whole number of steps, filled up with a code that is taken out of the counts again.
+    const int64_t units = ceil_div(block.count, kernels_.unit_codes() * counted_together) * counted_together;
+    const int64_t filled = units * kernels_.unit_codes() - block.count;
+    repeat_first(args_.database.width, codes, block.count, block.count + filled);
+    std::vector<uint64_t> filler(size_t(shape_.words));
+    for (int64_t w = 0; w < shape_.words; ++w)
+      std::memcpy(&filler[size_t(w)], codes + packed_place(args_.database.width, 0, w), size_t(word_bytes(args_.database.width)));
+    const SlicedCodes sliced = planes_.load(codes, units);
+    for (int64_t first = 0; first < queries_.count; first += queries_together)
+      count_queries(sliced, block.parity, first, std::min(queries_together, queries_.count - first));
+    for (int64_t q = 0; filled > 0 && q < queries_.count; ++q) total(q)[distance(q, filler.data())] -= filled;
+  }
+
+  void count_queries(const SlicedCodes& codes, int64_t parity, int64_t first, int64_t count) {
+    SlicedCounts counts[queries_together];
+    const int64_t words = planes_.codes() / 64;
+    for (int64_t i = 0; i < count; ++i) {
+      const int64_t q = first + i;
+      const CountWindow window = windows_[size_t(q)];
+      const int64_t start = window.start(parity ^ parity_of_query(q));
+      programs_.set_start(q, start);
+      counts[i] = {start, window.size, bins(), total(q), nullptr, 0, 0, relevant(q), 0};
+      if (!args_.labelled()) continue;
+      uint64_t* masks = &relevant_[size_t(i * words)];
+      const LabelPlanes::Words range =
+          labels_.relevant(args_.query_labels, queries_.begin + q, kernels_.lanes * counted_together, masks);
+      counts[i].relevant = masks;
+      counts[i].relevant_begin = range.begin / kernels_.lanes;
+      counts[i].relevant_end = range.end / kernels_.lanes;
+    }
+    kernels_.histogram({codes, programs_.range(first, count), step_, digits_.data(), counts});
+    const int64_t all = codes.units * kernels_.unit_codes();
+    for (int64_t i = 0; i < count; ++i)
+      if (counts[i].outliers * 4096 > all) windows_[size_t(first + i)] = fit_window(total(first + i), bins(), 2 * kernels_.unit_codes());
+  }
+
+  static constexpr int64_t queries_together = 32, counted_together = 2, sampled_codes = 64;
+  const HammingHistogram& args_;
+  Range queries_;
+  const std::vector<uint64_t>& query_words_;
+  const SliceKernels& kernels_;
+  SliceShape shape_;
+  QueryPrograms programs_;
+  SlicedBlock planes_;
+  LabelPlanes labels_;
+  std::vector<uint64_t> relevant_;  // (queries_together, codes of a block / 64)
+  std::vector<Line> digits_, sorted_;
+  std::vector<CountWindow> windows_;
+  int64_t step_;
+};
 
 }  // namespace
 
@@ -95,7 +207,7 @@ void hamming_histogram_cpu(const HammingHistogram& args, int64_t block) {
   std::vector<uint64_t> query_words(size_t(queries.count * words));
   load_words(args.queries, queries.begin, queries.count, query_words.data());
   if (queries.count >= queries_for_planes && words <= max_sliced_words)
-    count_in_slices(args, queries, query_words);
+    SliceCounter(args, queries, query_words).run();
   else
     count_singly(args, queries, query_words);
 }

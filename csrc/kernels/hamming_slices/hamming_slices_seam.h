@@ -80,14 +80,26 @@ struct TakeMemory {
   uint32_t* places;  // record * 256 + word
 };
 
-// One query's counts by distance.
-struct SlicedHistogram {
-  const int32_t* query;      // its record, whose bias is 0
-  const uint64_t* present;   // (units, lanes) a bit for each code that counts
-  const uint64_t* relevant;  // the same for those that are relevant to the query, or null
+// One query's counts of a block whose distances all have the parity of `start`.
+struct SlicedCounts {
+  int64_t start;   // what its sum starts below 0; half of the sum is counted
+  int64_t window;  // 8, 12, 16, 24 or 32: the distances start, start + 2, ... of which nearly all are
   int64_t bins;
   int64_t* total;  // (bins), added to, as is relevant_counts
+  // (units, lanes) a bit for each code that is relevant to the query, zeros but in an even number of units:
+  const uint64_t* relevant;
+  int64_t relevant_begin, relevant_end;
   int64_t* relevant_counts;
+  int64_t outliers;  // set: codes outside of the window
+};
+
+// Units (an even number, as is `step`) against a few queries.
+struct SlicedHistogram {
+  SlicedCodes codes;
+  SlicedQueries queries;
+  int64_t step;          // units that stay in the first-level cache
+  void* memory;          // (queries, units, levels - 1) vectors
+  SlicedCounts* counts;  // (queries)
 };
 
 // One variant; every instruction set defines its own.
@@ -95,8 +107,8 @@ struct SliceKernels {
   void (*slice_codes)(const SliceRun& run);
   int64_t (*below)(const SlicedCodes& codes, const SlicedQueries& queries, SliceHits* hits, uint64_t* masks);
   void (*take)(const TakeRun& run, const TakeMemory& memory);
-  void (*histogram)(const SlicedCodes& codes, const SlicedHistogram& run);  // units a multiple of units_at_once
-  int64_t lanes;                                                            // 64-bit lanes of a vector
+  void (*histogram)(const SlicedHistogram& run);
+  int64_t lanes;  // 64-bit lanes of a vector
   int64_t units_at_once;
 
   int64_t unit_codes() const { return 64 * lanes; }
