@@ -36,7 +36,7 @@ TEST(hamming_histogram_counts_what_is_relevant) {
 
 TEST(hamming_histogram_of_no_queries_has_no_blocks) {
   const Codes none(0, 8, 1), some(9, 8, 2);
-  CHECK_EQ(hamming_histogram_blocks({none.rows(), as_database(some.rows()), {}, {}, nullptr, nullptr}), 0);
+  CHECK_EQ(hamming_histogram_blocks({none.rows(), as_database(some.rows()), {}, {}, nullptr, nullptr}, 2), 0);
 }
 
 TEST(hamming_histogram_of_an_empty_database_counts_nothing) {

@@ -16,15 +16,14 @@
 namespace fasthash {
 namespace {
 
-constexpr int64_t plane_bytes = 384 << 10, plane_codes = 65536;  // of a block: it stays in the second-level cache
-constexpr int64_t queries_for_planes = 4;                        // from here on planes are worth their preparation
-constexpr int64_t max_queries = 512;          // that a block of codes meets after it has been rearranged
-constexpr int64_t words_per_block = 1 << 29;  // pairs of words compared in one block of work: about 0.1 s
+constexpr int64_t queries_for_planes = 4;     // from here on planes are worth their preparation
+constexpr int64_t max_queries = 512;          // of one block of work
+constexpr int64_t words_per_block = int64_t(1) << 31;  // pairs of words compared in one block of work: some tenths of a second
 
-int64_t queries_per_block(const HammingHistogram& args) {
-  const int64_t words = std::max<int64_t>(1, args.database.count * words_of(args.database.width));
-  return std::clamp<int64_t>(words_per_block / words, 1, max_queries);
-}
+// The bytes of a block's planes, and how many queries are counted together: both stay in the second-level cache.
+int64_t plane_bytes(int64_t words) { return words == 1 ? 384 << 10 : 640 << 10; }
+int64_t queries_together(int64_t words) { return words == 1 ? 32 : 16; }
+constexpr int64_t max_together = 32, plane_codes = 65536;
 
 // Codes first ... first + count - 1 at `distances` from query q.
 void count_codes(const HammingHistogram& args, int64_t q, int64_t first, int64_t count, const int32_t* distances) {
@@ -40,10 +39,6 @@ void count_codes(const HammingHistogram& args, int64_t q, int64_t first, int64_t
 struct Range {
   int64_t begin, count;
 };
-Range queries_of(const HammingHistogram& args, int64_t block) {
-  const int64_t begin = block * queries_per_block(args);
-  return {begin, std::min(queries_per_block(args), args.queries.count - begin)};
-}
 
 // One code after the other: for few queries, and for long codes.
 void count_singly(const HammingHistogram& args, const Range& queries, const std::vector<uint64_t>& query_words) {
@@ -86,10 +81,11 @@ class SliceCounter {
         kernels_(select_slices()),
         shape_(args.database.width),
         programs_(shape_, kernels_, query_words.data(), queries.count),
-        planes_(shape_, kernels_, plane_bytes, plane_codes, counted_together),
+        planes_(shape_, kernels_, plane_bytes(shape_.words), plane_codes, counted_together),
         labels_(args.database_labels, planes_.codes()),
-        relevant_(args.labelled() ? size_t(queries_together * planes_.codes() / 64) : 0),
-        digits_(size_t(ceil_div(queries_together * planes_.codes() / 64 * (shape_.levels - 1), 8))) {
+        together_(queries_together(shape_.words)),
+        relevant_(args.labelled() ? size_t(together_ * planes_.codes() / 64) : 0),
+        digits_(size_t(ceil_div(together_ * planes_.codes() / 64 * (shape_.levels - 1), 8))) {
     const int64_t unit_bytes = shape_.planes() * kernels_.lanes * 8;
     step_ = std::max<int64_t>(1, first_level_bytes / unit_bytes / counted_together) * counted_together;
     if (args.labelled()) sorted_.resize(size_t(packed_bytes(planes_.codes(), args.database.width) / 64));
@@ -151,14 +147,15 @@ class SliceCounter {
     std::vector<uint64_t> filler(size_t(shape_.words));
     for (int64_t w = 0; w < shape_.words; ++w)
       std::memcpy(&filler[size_t(w)], codes + packed_place(args_.database.width, 0, w), size_t(word_bytes(args_.database.width)));
+    ++blocks_;
     const SlicedCodes sliced = planes_.load(codes, units);
-    for (int64_t first = 0; first < queries_.count; first += queries_together)
-      count_queries(sliced, block.parity, first, std::min(queries_together, queries_.count - first));
+    for (int64_t first = 0; first < queries_.count; first += together_)
+      count_queries(sliced, block.parity, first, std::min(together_, queries_.count - first));
     for (int64_t q = 0; filled > 0 && q < queries_.count; ++q) total(q)[distance(q, filler.data())] -= filled;
   }
 
   void count_queries(const SlicedCodes& codes, int64_t parity, int64_t first, int64_t count) {
-    SlicedCounts counts[queries_together];
+    SlicedCounts counts[max_together];
     const int64_t words = planes_.codes() / 64;
     for (int64_t i = 0; i < count; ++i) {
       const int64_t q = first + i;
@@ -175,12 +172,13 @@ class SliceCounter {
       counts[i].relevant_end = range.end / kernels_.lanes;
     }
     kernels_.histogram({codes, programs_.range(first, count), step_, digits_.data(), counts});
-    const int64_t all = codes.units * kernels_.unit_codes();
+    if ((blocks_ & (blocks_ - 1)) != 0) return;
     for (int64_t i = 0; i < count; ++i)
-      if (counts[i].outliers * 4096 > all) windows_[size_t(first + i)] = fit_window(total(first + i), bins(), 2 * kernels_.unit_codes());
+      if (counts[i].outliers > 0)
+        windows_[size_t(first + i)] = fit_window(total(first + i), bins(), kernels_.unit_codes() * counted_together);
   }
 
-  static constexpr int64_t queries_together = 32, counted_together = 2, sampled_codes = 64;
+  static constexpr int64_t counted_together = 2, sampled_codes = 64;
   const HammingHistogram& args_;
   Range queries_;
   const std::vector<uint64_t>& query_words_;
@@ -189,20 +187,26 @@ class SliceCounter {
   QueryPrograms programs_;
   SlicedBlock planes_;
   LabelPlanes labels_;
-  std::vector<uint64_t> relevant_;  // (queries_together, codes of a block / 64)
+  int64_t together_;
+  std::vector<uint64_t> relevant_;  // (together_, codes of a block / 64)
   std::vector<Line> digits_, sorted_;
   std::vector<CountWindow> windows_;
-  int64_t step_;
+  int64_t step_, blocks_ = 0;  // blocks counted
 };
 
 }  // namespace
 
-int64_t hamming_histogram_blocks(const HammingHistogram& args) {
-  return ceil_div(args.queries.count, queries_per_block(args));
+// As few blocks as keep all threads at work, of about the same size.
+int64_t hamming_histogram_blocks(const HammingHistogram& args, int threads) {
+  const int64_t words = std::max<int64_t>(1, args.database.count * words_of(args.database.width));
+  const int64_t most = std::clamp<int64_t>(words_per_block / words, 1, max_queries);
+  const int64_t blocks = ceil_div(ceil_div(args.queries.count, most), threads) * threads;
+  return std::min(blocks, args.queries.count);
 }
 
-void hamming_histogram_cpu(const HammingHistogram& args, int64_t block) {
-  const Range queries = queries_of(args, block);
+void hamming_histogram_cpu(const HammingHistogram& args, int64_t block, int64_t blocks) {
+  const int64_t begin = args.queries.count * block / blocks, end = args.queries.count * (block + 1) / blocks;
+  const Range queries{begin, end - begin};
   const int64_t words = words_of(args.database.width);
   std::vector<uint64_t> query_words(size_t(queries.count * words));
   load_words(args.queries, queries.begin, queries.count, query_words.data());

@@ -26,18 +26,24 @@ void add_words(const Word* in, int64_t first, int64_t count, Word* const (&out)[
 // The first of the words of code n, which are 8 words apart.
 inline int64_t first_word(int64_t words, int64_t n) { return (n / group_codes * words) * group_codes + n % group_codes; }
 
-void add_codes(const uint64_t* in, int64_t words, int64_t first, int64_t count, uint64_t* const (&out)[2],
+template <int words>
+void add_codes(const uint64_t* in, int64_t first, int64_t count, uint64_t* const (&out)[2],
                int64_t* const (&places)[2], int64_t (&counts)[2]) {
+  int64_t even = counts[0], odd = counts[1];
+  const bool listed = places[0] != nullptr;
   for (int64_t i = 0; i < count; ++i) {
     const uint64_t* code = in + first_word(words, i);
     uint64_t all = 0;
     for (int64_t w = 0; w < words; ++w) all ^= code[w * group_codes];
-    const int parity = __builtin_parityll(all);
-    const int64_t to = counts[parity]++;
+    const int64_t parity = __builtin_parityll(all), to = parity ? odd : even;
     uint64_t* copy = out[parity] + first_word(words, to);
     for (int64_t w = 0; w < words; ++w) copy[w * group_codes] = code[w * group_codes];
-    if (places[parity]) places[parity][to] = first + i;
+    if (listed) places[parity][to] = first + i;
+    even += 1 - parity;
+    odd += parity;
   }
+  counts[0] = even;
+  counts[1] = odd;
 }
 
 }  // namespace
@@ -80,10 +86,14 @@ void ParityBlocks::add(const uint8_t* layout, int64_t first, int64_t count) {
   }
   uint64_t* const out[2] = {lines_[0].data()->words, lines_[1].data()->words};
   const uint64_t* in = reinterpret_cast<const uint64_t*>(layout);
-  const int64_t words = words_of(width_);
-  if (words > 1) return add_codes(in, words, first, count, out, places, counts_);
-  listed ? add_words<true>(in, first, count, out, places, counts_)
-         : add_words<false>(in, first, count, out, places, counts_);
+  switch (words_of(width_)) {
+    case 1:
+      return listed ? add_words<true>(in, first, count, out, places, counts_)
+                    : add_words<false>(in, first, count, out, places, counts_);
+    case 2: return add_codes<2>(in, first, count, out, places, counts_);
+    case 3: return add_codes<3>(in, first, count, out, places, counts_);
+    default: return add_codes<4>(in, first, count, out, places, counts_);
+  }
 }
 
 ParityBlocks::Block ParityBlocks::block(int parity, int64_t count) {

@@ -26,14 +26,24 @@ constexpr int bits_below(int bins) {
   return bits;
 }
 
-// The codes of a mask by the lowest `level` bits of h, which has the bits `value` above them.
-template <int level>
-inline void walk(const Slice* planes, Slice mask, int64_t value, int64_t* counts) {
-  if (!any_one(mask)) return;
-  if constexpr (level == 0) {
+// Where the sum starts at `start`, h stands for the distance start + 2 h modulo a power of two.
+struct WalkedCounts {
+  int64_t start, modulus;
+  int64_t* out;
+
+  void add(int64_t h, Slice mask) const {
     uint64_t words[lanes];
     store(words, mask);
-    for (uint64_t word : words) counts[value] += int64_t(ones(word));
+    for (uint64_t word : words) out[(start + 2 * h) & (modulus - 1)] += int64_t(ones(word));
+  }
+};
+
+// The codes of a mask by the lowest `level` bits of h, which has the bits `value` above them.
+template <int level>
+inline void walk(const Slice* planes, Slice mask, int64_t value, const WalkedCounts& counts) {
+  if (!any_one(mask)) return;
+  if constexpr (level == 0) {
+    counts.add(value, mask);
   } else {
     const Slice upper = mask & planes[level - 1];
     walk<level - 1>(planes, mask ^ upper, value, counts);
@@ -45,49 +55,39 @@ inline void walk(const Slice* planes, Slice mask, int64_t value, int64_t* counts
 template <int digits>
 class Outliers {
  public:
+  explicit Outliers(SlicedCounts& counts) : counts_(counts) {}
+
   void add(const Slice* h, Slice outside, Slice relevant) {
-    if (!used_) set_up();
-    if (any_one(taken_ & outside)) flush();
+    if (!used_ || any_one(taken_ & outside)) flush();
     for (int i = 0; i < digits; ++i) planes_[i] = planes_[i] | (h[i] & outside);
     taken_ = taken_ | outside;
     relevant_ = relevant_ | (relevant & outside);
   }
 
-  // Adds the counts up: where the sum starts at `start`, h stands for the distance start + 2 h modulo 2^(digits + 1).
-  int64_t add_to(SlicedCounts& counts) {
-    if (!used_) return 0;
-    flush();
-    int64_t sum = 0;
-    for (int64_t h = 0; h < values; ++h) {
-      if (total_counts_[h] == 0) continue;
-      const int64_t distance = (counts.start + 2 * h) & (2 * values - 1);
-      sum += total_counts_[h];
-      counts.total[distance] += total_counts_[h];
-      if (relevant_counts_[h]) counts.relevant_counts[distance] += relevant_counts_[h];
+  // Counts those that have come.
+  void flush() {
+    constexpr int64_t modulus = int64_t(2) << digits;
+    if (used_) {
+      counts_.outliers += ones_in(taken_);
+      walk<digits>(planes_, taken_, 0, {counts_.start, modulus, counts_.total});
+      walk<digits>(planes_, relevant_, 0, {counts_.start, modulus, counts_.relevant_counts});
     }
-    return sum;
-  }
-
- private:
-  static constexpr int64_t values = int64_t(1) << digits;
-
-  void set_up() {
     used_ = true;
-    clear();
-    for (int64_t h = 0; h < values; ++h) total_counts_[h] = relevant_counts_[h] = 0;
-  }
-  void clear() {
     taken_ = relevant_ = splat(0);
     for (Slice& plane : planes_) plane = splat(0);
   }
-  void flush() {
-    walk<digits>(planes_, taken_, 0, total_counts_);
-    walk<digits>(planes_, relevant_, 0, relevant_counts_);
-    clear();
+
+ private:
+  static int64_t ones_in(Slice mask) {
+    uint64_t words[lanes];
+    store(words, mask);
+    int64_t sum = 0;
+    for (uint64_t word : words) sum += int64_t(ones(word));
+    return sum;
   }
 
+  SlicedCounts& counts_;
   bool used_ = false;
-  int64_t total_counts_[values], relevant_counts_[values];
   Slice taken_, relevant_, planes_[digits];
 };
 
@@ -130,7 +130,9 @@ struct Products {
     int64_t at[bins];
     totals(counts, bins, at);
     at[0] = all;
+#pragma GCC unroll 8
     for (int bit = 0; bit < bits; ++bit)
+#pragma GCC unroll 32
       for (int set = 0; set < bins; ++set)
         if (!(set >> bit & 1) && (set | 1 << bit) < bins) at[set] -= at[set | 1 << bit];
     for (int set = 0; set < bins; ++set)
@@ -203,7 +205,7 @@ void count_relevant(const char* at, SlicedCounts& counts) {
 template <int bins, int digits>
 __attribute__((noinline)) void count_window(const char* at, int64_t units, SlicedCounts& counts) {
   Products<bins> products;
-  Outliers<digits> outliers;
+  Outliers<digits> outliers(counts);
   for (int64_t unit = 0; unit < units; unit += 2) {
     const char* here = at + unit * digits * slice_bytes;
     Digits<bins, digits> pair(here);
@@ -211,7 +213,7 @@ __attribute__((noinline)) void count_window(const char* at, int64_t units, Slice
       pair = take_outliers<bins, digits>(here, counts, unit, outliers);
     products.add_all(pair.plane);
   }
-  counts.outliers = outliers.add_to(counts);
+  outliers.flush();
   products.add_to(units * lanes * 64 - counts.outliers, counts.start, counts.bins, counts.total);
   if (counts.relevant_begin < counts.relevant_end) count_relevant<bins, digits>(at, counts);
 }

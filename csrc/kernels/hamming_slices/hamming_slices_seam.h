@@ -90,7 +90,7 @@ struct SlicedCounts {
   const uint64_t* relevant;
   int64_t relevant_begin, relevant_end;
   int64_t* relevant_counts;
-  int64_t outliers;  // set: codes outside of the window
+  int64_t outliers;  // added to: codes outside of the window
 };
 
 // Units (an even number, as is `step`) against a few queries.
