@@ -24,7 +24,8 @@ CountWindow fit_window(const int64_t* counts, int64_t bins, int64_t per_look) {
   double least = 0;
   for (const int64_t size : sizes) {
     double inside = 0;
-    for (int64_t d = std::max<int64_t>(0, center - size); d < std::min(bins, center + size); ++d) inside += double(counts[d]);
+    for (int64_t d = std::max<int64_t>(0, center - size); d < std::min(bins, center + size); ++d)
+      inside += double(counts[d]);
     const double outside = (all - inside) / all * double(per_look);
     // In logical operations on a unit: products, their ones and sums; a branch that is taken; codes laid together.
     const double cost = 2.7 * double(size) + 60 * std::min(outside, 1.0) + 10 * outside;

@@ -16,9 +16,10 @@
 namespace fasthash {
 namespace {
 
-constexpr int64_t queries_for_planes = 4;     // from here on planes are worth their preparation
-constexpr int64_t max_queries = 512;          // of one block of work
-constexpr int64_t words_per_block = int64_t(1) << 31;  // pairs of words compared in one block of work: some tenths of a second
+constexpr int64_t queries_for_planes = 4;  // from here on planes are worth their preparation
+constexpr int64_t max_queries = 512;       // of one block of work
+constexpr int64_t words_per_block = int64_t(1)
+                                    << 31;  // pairs of words compared in one block of work: some tenths of a second
 
 // The bytes of a block's planes, and how many queries are counted together: both stay in the second-level cache.
 int64_t plane_bytes(int64_t words) { return words == 1 ? 384 << 10 : 640 << 10; }
@@ -107,13 +108,16 @@ class SliceCounter {
  private:
   int64_t bins() const { return 8 * args_.database.width + 1; }
   int64_t* total(int64_t i) const { return args_.total + (queries_.begin + i) * bins(); }
-  int64_t* relevant(int64_t i) const { return args_.labelled() ? args_.relevant + (queries_.begin + i) * bins() : nullptr; }
+  int64_t* relevant(int64_t i) const {
+    return args_.labelled() ? args_.relevant + (queries_.begin + i) * bins() : nullptr;
+  }
 
   // By distances to codes spread over the database.
   void guess_windows() {
     const int64_t count = std::min<int64_t>(sampled_codes, args_.database.count), words = shape_.words;
     std::vector<uint64_t> sample(size_t(count * words));
-    for (int64_t i = 0; i < count; ++i) load_code(args_.database, i * (args_.database.count / count), &sample[size_t(i * words)]);
+    for (int64_t i = 0; i < count; ++i)
+      load_code(args_.database, i * (args_.database.count / count), &sample[size_t(i * words)]);
     std::vector<int32_t> distances(static_cast<size_t>(count));
     for (int64_t q = 0; q < queries_.count; ++q) {
       for (int64_t i = 0; i < count; ++i) distances[size_t(i)] = distance(q, &sample[size_t(i * words)]);
@@ -123,8 +127,7 @@ class SliceCounter {
 
   int32_t distance(int64_t q, const uint64_t* code) const {
     int32_t sum = 0;
-    for (int64_t w = 0; w < shape_.words; ++w)
-      sum += popcount(query_words_[size_t(q * shape_.words + w)] ^ code[w]);
+    for (int64_t w = 0; w < shape_.words; ++w) sum += popcount(query_words_[size_t(q * shape_.words + w)] ^ code[w]);
     return sum;
   }
   int64_t parity_of_query(int64_t q) const {
@@ -146,7 +149,8 @@ class SliceCounter {
     repeat_first(args_.database.width, codes, block.count, block.count + filled);
     std::vector<uint64_t> filler(size_t(shape_.words));
     for (int64_t w = 0; w < shape_.words; ++w)
-      std::memcpy(&filler[size_t(w)], codes + packed_place(args_.database.width, 0, w), size_t(word_bytes(args_.database.width)));
+      std::memcpy(&filler[size_t(w)], codes + packed_place(args_.database.width, 0, w),
+                  size_t(word_bytes(args_.database.width)));
     ++blocks_;
     const SlicedCodes sliced = planes_.load(codes, units);
     for (int64_t first = 0; first < queries_.count; first += together_)

@@ -75,7 +75,8 @@ void LabelPlanes::load_ids(const int64_t* places, int64_t count) {
     for (int64_t i = begin; i < std::min(begin + 64, count); ++i)
       rows[i - begin] = uint64_t(labels_.ids[places[order_[size_t(i)]]]);
     transpose_bits(rows);
-    for (size_t index = 0; index < differing_.size(); ++index) plane(int64_t(index))[begin / 64] = rows[differing_[index]];
+    for (size_t index = 0; index < differing_.size(); ++index)
+      plane(int64_t(index))[begin / 64] = rows[differing_[index]];
   }
 }
 

@@ -29,9 +29,7 @@ class ParityBlocks {
   template <class Take>
   void take_full(const Take& take) {
     for (int parity = 0; parity < 2; ++parity) {
-      if (counts_[parity] < codes_) continue;
-      take(block(parity, codes_));
-      drop_block(parity);
+      for (; counts_[parity] >= codes_; drop_block(parity)) take(block(parity, codes_));
     }
   }
   template <class Take>

@@ -24,11 +24,13 @@ void add_words(const Word* in, int64_t first, int64_t count, Word* const (&out)[
 }
 
 // The first of the words of code n, which are 8 words apart.
-inline int64_t first_word(int64_t words, int64_t n) { return (n / group_codes * words) * group_codes + n % group_codes; }
+inline int64_t first_word(int64_t words, int64_t n) {
+  return (n / group_codes * words) * group_codes + n % group_codes;
+}
 
 template <int words>
-void add_codes(const uint64_t* in, int64_t first, int64_t count, uint64_t* const (&out)[2],
-               int64_t* const (&places)[2], int64_t (&counts)[2]) {
+void add_codes(const uint64_t* in, int64_t first, int64_t count, uint64_t* const (&out)[2], int64_t* const (&places)[2],
+               int64_t (&counts)[2]) {
   int64_t even = counts[0], odd = counts[1];
   const bool listed = places[0] != nullptr;
   for (int64_t i = 0; i < count; ++i) {
@@ -79,7 +81,8 @@ void ParityBlocks::add(const uint8_t* layout, int64_t first, int64_t count) {
   int64_t* const places[2] = {places_[0].data(), places_[1].data()};
   const bool listed = !places_[0].empty();
   if (word_bytes(width_) == 4) {
-    uint32_t* const out[2] = {reinterpret_cast<uint32_t*>(lines_[0].data()), reinterpret_cast<uint32_t*>(lines_[1].data())};
+    uint32_t* const out[2] = {reinterpret_cast<uint32_t*>(lines_[0].data()),
+                              reinterpret_cast<uint32_t*>(lines_[1].data())};
     const uint32_t* in = reinterpret_cast<const uint32_t*>(layout);
     return listed ? add_words<true>(in, first, count, out, places, counts_)
                   : add_words<false>(in, first, count, out, places, counts_);
@@ -105,8 +108,7 @@ void ParityBlocks::drop_block(int parity) {
   const int64_t rest = counts_[parity] - codes_;
   uint8_t* layout = reinterpret_cast<uint8_t*>(lines_[parity].data());
   std::memmove(layout, layout + codes_ * code_bytes(), size_t(packed_bytes(rest, width_)));
-  if (!places_[parity].empty())
-    std::copy_n(places_[parity].begin() + codes_, rest, places_[parity].begin());
+  if (!places_[parity].empty()) std::copy_n(places_[parity].begin() + codes_, rest, places_[parity].begin());
   counts_[parity] = rest;
 }
 

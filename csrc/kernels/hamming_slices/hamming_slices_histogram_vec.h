@@ -26,7 +26,7 @@ constexpr int bits_below(int bins) {
   return bits;
 }
 
-// Where the sum starts at `start`, h stands for the distance start + 2 h modulo a power of two.
+// Where the sum starts `start` below 0, h stands for the distance start + 2 h modulo a power of two.
 struct WalkedCounts {
   int64_t start, modulus;
   int64_t* out;
@@ -126,7 +126,7 @@ struct Products {
   }
 
   // The numbers at start, start + 2, ..., of `all` codes in the window.
-  void add_to(int64_t all, int64_t start, int64_t end, int64_t* out) const {
+  void add_to(int64_t all, int64_t start, int64_t modulus, int64_t end, int64_t* out) const {
     int64_t at[bins];
     totals(counts, bins, at);
     at[0] = all;
@@ -136,7 +136,7 @@ struct Products {
       for (int set = 0; set < bins; ++set)
         if (!(set >> bit & 1) && (set | 1 << bit) < bins) at[set] -= at[set | 1 << bit];
     for (int set = 0; set < bins; ++set)
-      if (const int64_t distance = start + 2 * set; distance >= 0 && distance < end) out[distance] += at[set];
+      if (const int64_t distance = (start + 2 * set) & (modulus - 1); distance < end) out[distance] += at[set];
   }
 };
 
@@ -198,7 +198,7 @@ void count_relevant(const char* at, SlicedCounts& counts) {
   }
   int64_t inside;
   totals(&all, 1, &inside);
-  products.add_to(inside, counts.start, counts.bins, counts.relevant_counts);
+  products.add_to(inside, counts.start, int64_t(2) << digits, counts.bins, counts.relevant_counts);
 }
 
 // `units` units, an even number.
@@ -214,7 +214,7 @@ __attribute__((noinline)) void count_window(const char* at, int64_t units, Slice
     products.add_all(pair.plane);
   }
   outliers.flush();
-  products.add_to(units * lanes * 64 - counts.outliers, counts.start, counts.bins, counts.total);
+  products.add_to(units * lanes * 64 - counts.outliers, counts.start, int64_t(2) << digits, counts.bins, counts.total);
   if (counts.relevant_begin < counts.relevant_end) count_relevant<bins, digits>(at, counts);
 }
 
