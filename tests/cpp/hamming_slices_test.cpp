@@ -254,8 +254,9 @@ TEST(slices_count_codes_by_distance) {
     ParityBlocks blocks(width, codes, true);
     LayoutBlock layout(ParityBlocks::chunk_codes, width);
     const Database database = as_database(c.database.rows());
-    for (int64_t first = 0; first < codes / 2; first += ParityBlocks::chunk_codes) {
-      const int64_t count = std::min({ParityBlocks::chunk_codes, codes / 2 - first, c.count()});
+    const int64_t used = std::min(codes / 2, c.count());
+    for (int64_t first = 0; first < used; first += ParityBlocks::chunk_codes) {
+      const int64_t count = std::min(ParityBlocks::chunk_codes, used - first);
       blocks.add(layout.load(database, c.first() + first, count), first, count);
     }
     const int64_t windows[] = {8, 12, 16, 24, 32};

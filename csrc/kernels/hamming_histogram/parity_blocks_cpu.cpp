@@ -7,14 +7,22 @@
 namespace fasthash {
 namespace {
 
-// Codes of one word. Both sides are written, so that no branch has to foretell the parity.
+template <class Word>
+Word word_at(const uint8_t* in, int64_t i) {
+  Word word;
+  std::memcpy(&word, in + i * int64_t(sizeof(Word)), sizeof(Word));
+  return word;
+}
+
+// Codes of one word, at any address. Both sides are written, so that no branch has to foretell the parity.
 template <bool listed, class Word>
-void add_words(const Word* in, int64_t first, int64_t count, Word* const (&out)[2], int64_t* const (&places)[2],
+void add_words(const uint8_t* in, int64_t first, int64_t count, Word* const (&out)[2], int64_t* const (&places)[2],
                int64_t (&counts)[2]) {
   int64_t even = counts[0], odd = counts[1];
   for (int64_t i = 0; i < count; ++i) {
-    const int64_t parity = __builtin_parityll(in[i]);
-    out[0][even] = out[1][odd] = in[i];
+    const Word word = word_at<Word>(in, i);
+    const int64_t parity = __builtin_parityll(word);
+    out[0][even] = out[1][odd] = word;
     if (listed) places[0][even] = places[1][odd] = first + i;
     even += 1 - parity;
     odd += parity;
@@ -83,16 +91,15 @@ void ParityBlocks::add(const uint8_t* layout, int64_t first, int64_t count) {
   if (word_bytes(width_) == 4) {
     uint32_t* const out[2] = {reinterpret_cast<uint32_t*>(lines_[0].data()),
                               reinterpret_cast<uint32_t*>(lines_[1].data())};
-    const uint32_t* in = reinterpret_cast<const uint32_t*>(layout);
-    return listed ? add_words<true>(in, first, count, out, places, counts_)
-                  : add_words<false>(in, first, count, out, places, counts_);
+    return listed ? add_words<true>(layout, first, count, out, places, counts_)
+                  : add_words<false>(layout, first, count, out, places, counts_);
   }
   uint64_t* const out[2] = {lines_[0].data()->words, lines_[1].data()->words};
   const uint64_t* in = reinterpret_cast<const uint64_t*>(layout);
   switch (words_of(width_)) {
     case 1:
-      return listed ? add_words<true>(in, first, count, out, places, counts_)
-                    : add_words<false>(in, first, count, out, places, counts_);
+      return listed ? add_words<true>(layout, first, count, out, places, counts_)
+                    : add_words<false>(layout, first, count, out, places, counts_);
     case 2: return add_codes<2>(in, first, count, out, places, counts_);
     case 3: return add_codes<3>(in, first, count, out, places, counts_);
     default: return add_codes<4>(in, first, count, out, places, counts_);
