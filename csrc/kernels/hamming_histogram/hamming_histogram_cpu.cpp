@@ -17,7 +17,7 @@ namespace fasthash {
 namespace {
 
 constexpr int64_t queries_for_planes = 4;  // from here on planes are worth their preparation
-constexpr int64_t max_queries = 512;       // of one block of work
+constexpr int64_t max_queries = 1024;      // of one block of work
 constexpr int64_t words_per_block = int64_t(1)
                                     << 31;  // pairs of words compared in one block of work: some tenths of a second
 

@@ -43,9 +43,9 @@ class LabelPlanes {
   std::vector<int32_t> order_;
   int32_t starts_[buckets + 1] = {};
   std::vector<uint8_t> keys_;
-  std::vector<uint64_t> planes_;  // of the bits in which ids of the block differ; or of all label bits
-  std::vector<int> differing_;    // these bits
-  uint64_t common_ = 0;           // the other bits of the block's ids
+  std::vector<uint64_t> planes_;  // of the bits of ids, as far as a bucket holds several; or of all label bits
+  int64_t ids_[buckets] = {};     // the first of a bucket
+  bool mixed_[buckets] = {};      // whether it holds others
 };
 
 // Bit i of word j <-> bit j of word i.

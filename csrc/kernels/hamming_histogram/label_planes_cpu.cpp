@@ -61,40 +61,39 @@ LabelPlanes::Words LabelPlanes::relevant(const Labels& query_labels, int64_t q, 
   return common_bits(query_labels.bits.data + q * query_labels.bits.stride, step, out);
 }
 
+// Buckets of one id alone need no planes: all of their codes are relevant, or none.
 void LabelPlanes::load_ids(const int64_t* places, int64_t count) {
-  const int64_t first = labels_.ids[places[0]];
-  uint64_t differing = 0;
-  for (int64_t i = 0; i < count; ++i) differing |= uint64_t(labels_.ids[places[i]] ^ first);
-  common_ = uint64_t(first) & ~differing;
-  differing_.clear();
-  for (int bit = 0; bit < 64; ++bit)
-    if (differing >> bit & 1) differing_.push_back(bit);
-  planes_.resize(differing_.size() * size_t(words_));
-  for (int64_t begin = 0; begin < count; begin += 64) {
-    uint64_t rows[64] = {};
-    for (int64_t i = begin; i < std::min(begin + 64, count); ++i)
-      rows[i - begin] = uint64_t(labels_.ids[places[order_[size_t(i)]]]);
-    transpose_bits(rows);
-    for (size_t index = 0; index < differing_.size(); ++index)
-      plane(int64_t(index))[begin / 64] = rows[differing_[index]];
+  planes_.resize(size_t(64 * words_));
+  for (int key = 0; key < buckets; ++key) {
+    const int64_t begin = starts_[key], end = starts_[key + 1];
+    if (begin == end) continue;
+    const auto id = [&](int64_t i) { return labels_.ids[places[order_[size_t(i)]]]; };
+    ids_[key] = id(begin);
+    mixed_[key] = false;
+    for (int64_t i = begin; i < end; ++i) mixed_[key] |= id(i) != ids_[key];
+    for (int64_t word = begin / 64; mixed_[key] && word < ceil_div(end, 64); ++word) {
+      uint64_t rows[64] = {};
+      for (int64_t i = 64 * word; i < std::min(64 * word + 64, count); ++i) rows[i % 64] = uint64_t(id(i));
+      transpose_bits(rows);
+      for (int bit = 0; bit < 64; ++bit) plane(bit)[word] = rows[bit];
+    }
   }
 }
 
 LabelPlanes::Words LabelPlanes::equal_ids(int64_t id, int64_t step, uint64_t* out) const {
-  uint64_t differing = 0;
-  for (int bit : differing_) differing |= uint64_t(1) << bit;
-  const int64_t begin = starts_[bucket_of_id(id)], end = starts_[bucket_of_id(id) + 1];
-  if (begin == end || (uint64_t(id) & ~differing) != common_) return {0, 0};
-  const Words words{begin / 64 / step * step, ceil_div(ceil_div(end, 64), step) * step};
+  const int key = bucket_of_id(id);
+  const int64_t begin = starts_[key], end = starts_[key + 1];
+  if (begin == end || (!mixed_[key] && ids_[key] != id)) return {0, 0};
   const int64_t first = begin / 64, past = ceil_div(end, 64);
+  const Words words{first / step * step, ceil_div(past, step) * step};
   std::fill(out + words.begin, out + words.end, 0);
   std::fill(out + first, out + past, ~uint64_t(0));
-  for (size_t index = 0; index < differing_.size(); ++index) {
-    const uint64_t wanted = (uint64_t(id) >> differing_[index] & 1) - 1;  // all ones where the bit is 0
-    const uint64_t* bits = plane(int64_t(index));
-    for (int64_t j = first; j < past; ++j) out[j] &= bits[j] ^ wanted;
+  for (int bit = 0; bit < 64 && mixed_[key]; ++bit) {
+    const uint64_t wanted = (uint64_t(id) >> bit & 1) - 1;  // all ones where the bit is 0
+    for (int64_t j = first; j < past; ++j) out[j] &= plane(bit)[j] ^ wanted;
   }
-  if (count_ % 64 != 0 && past == ceil_div(count_, 64)) out[past - 1] &= (uint64_t(1) << (count_ % 64)) - 1;
+  out[first] &= ~uint64_t(0) << (begin % 64);
+  if (end % 64 != 0) out[past - 1] &= (uint64_t(1) << (end % 64)) - 1;
   return words;
 }
 
@@ -124,6 +123,7 @@ LabelPlanes::Words LabelPlanes::common_bits(const uint8_t* row, int64_t step, ui
   }
   int64_t begin = 0, end = used;
   while (begin < end && out[begin] == 0) ++begin;
+  if (begin == end) return {0, 0};
   while (begin < end && out[end - 1] == 0) --end;
   return {begin / step * step, ceil_div(end, step) * step};
 }
