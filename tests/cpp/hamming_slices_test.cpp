@@ -215,35 +215,35 @@ TEST(hits_are_taken_by_rising_position) {
   });
 }
 
-// Counts by distance of a block of one parity are added to what is there; every third code is relevant. The window
-// holds all codes, or some, or none.
-void expect_counts(const SliceCase& c, ParityBlocks::Block block, int64_t query, int64_t window, int64_t lowest) {
-  const int64_t width = c.queries.width, bins = 8 * width + 1, unit = c.kernels.unit_codes();
+// Counts by half of the distance, of a block of one parity, are added to what is there; every third code is relevant.
+// The window holds all codes, or some, or none.
+void expect_counts(const SliceCase& c, ParityBlocks::Block block, int64_t query, int64_t window, int64_t start) {
+  const int64_t width = c.queries.width, unit = c.kernels.unit_codes(), places = 4 * width + 1 + 2 * window_room;
   const int64_t units = ceil_div(block.count, 2 * unit) * 2, filled = units * unit - block.count;
   repeat_first(width, block.layout, block.count, block.count + filled);
-  std::vector<int64_t> total(size_t(bins), 5), counts(size_t(bins), 7), expected_total = total, expected = counts;
+  std::vector<int64_t> total(size_t(places), 5), counts(size_t(places), 7), expected_total = total, expected = counts;
   std::vector<uint64_t> relevant(size_t(units * unit / 64));
-  const auto distance = [&](int64_t i) { return size_t(c.distance(query, block.places[i])); };
-  for (int64_t i = 0; i < block.count; ++i) {
-    ++expected_total[distance(i)];
-    if (i % 3 != 0) continue;
-    ++expected[distance(i)];
+  const int64_t parity = c.distance(query, block.places[0]) & 1;
+  int64_t outside = 0;
+  for (int64_t i = 0; i < units * unit; ++i) {
+    const int64_t distance = c.distance(query, block.places[i < block.count ? i : 0]), place = distance / 2;
+    CHECK_EQ(distance & 1, parity);
+    ++expected_total[size_t(place + window_room)];
+    outside += place < start || place >= start + window;
+    if (i % 3 != 0 || i >= block.count) continue;
+    ++expected[size_t(place + window_room)];
     relevant[size_t(i / 64)] |= uint64_t(1) << (i % 64);
   }
-  expected_total[distance(0)] += filled;
 
   SlicedBlock planes(c.shape, c.kernels, first_level_bytes, max_block_codes, 2);
   QueryPrograms programs = c.programs();
-  const int64_t start = lowest + ((lowest ^ int64_t(distance(0))) & 1);
-  programs.set_start(query, start);
-  SlicedCounts result{start, window, bins, total.data(), relevant.data(), 0, units, counts.data(), 0};
+  programs.set_start(query, 2 * start + parity);
+  SlicedCounts result{start, window, total.data() + window_room,  relevant.data(),
+                      0,     units,  counts.data() + window_room, 0};
   std::vector<uint64_t> memory(size_t(units * (c.shape.levels - 1) * c.kernels.lanes));
   c.kernels.histogram({planes.load(block.layout, units), programs.range(query, 1), 2, memory.data(), &result});
   CHECK_EQ(total, expected_total);
   CHECK_EQ(counts, expected);
-  int64_t outside = 0;
-  for (int64_t d = 0; d < bins; ++d)
-    if (((d - start) & ((int64_t(1) << c.shape.levels) - 1)) >= 2 * window) outside += total[size_t(d)] - 5;
   CHECK_EQ(result.outliers, outside);
 }
 
@@ -262,9 +262,11 @@ TEST(slices_count_codes_by_distance) {
     const int64_t windows[] = {8, 12, 16, 24, 32};
     int64_t query = 0;
     blocks.take_rest([&](const ParityBlocks::Block& block) {
-      for (int64_t window : windows)
-        for (int64_t lowest : {-2 * window - 1, int64_t(-3), 4 * width - window, 8 * width - 5, 8 * width + 1})
-          expect_counts(c, block, query++ % query_count, window, lowest);
+      for (int64_t window : windows) {
+        if (c.shape.half && window > 16) continue;
+        for (int64_t start : {-window / 2, int64_t(-3), 2 * width - window / 2, 4 * width - window / 2})
+          expect_counts(c, block, query++ % query_count, window, start);
+      }
     });
   });
 }

@@ -10,11 +10,8 @@ namespace fasthash {
 struct CountWindow {
   int64_t center, size;  // distances center - size ... center + size - 1
 
-  // Where the distance has the given parity: the lowest one.
-  int64_t start(int64_t parity) const {
-    const int64_t lowest = center - size;
-    return lowest + ((lowest ^ parity) & 1);
-  }
+  // Half of the lowest distance of the given parity.
+  int64_t start(int64_t parity) const { return (center - size - parity + 1) >> 1; }
 };
 
 // By how many codes lie at each distance 0 ... bins - 1, of which there is one at least. `per_look`: the codes among

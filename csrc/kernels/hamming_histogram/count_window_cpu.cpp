@@ -11,6 +11,9 @@ constexpr int64_t sizes[] = {8, 12, 16, 24, 32};
 constexpr double spread = 3.8;  // standard deviations beyond which one code in some thousands lies
 constexpr double few = 0.8;     // a few distances may deviate more than all
 
+// Up to 32 bits half of a sum has 5 digits, 32 values: a greater window would not keep clear of itself.
+int64_t most_places(int64_t bins) { return bins <= 33 ? 16 : 32; }
+
 }  // namespace
 
 CountWindow fit_window(const int64_t* counts, int64_t bins, int64_t per_look) {
@@ -23,6 +26,7 @@ CountWindow fit_window(const int64_t* counts, int64_t bins, int64_t per_look) {
   CountWindow best{center, 0};
   double least = 0;
   for (const int64_t size : sizes) {
+    if (size > most_places(bins)) break;
     double inside = 0;
     for (int64_t d = std::max<int64_t>(0, center - size); d < std::min(bins, center + size); ++d)
       inside += double(counts[d]);
@@ -46,8 +50,8 @@ CountWindow guess_window(const int32_t* distances, int64_t count, int64_t bits) 
   const double mean = sum / double(count), random = std::sqrt(double(bits)) / 2;
   const double deviation = std::max(random, few * std::sqrt(std::max(0.0, squares / double(count) - mean * mean)));
   for (const int64_t size : sizes)
-    if (double(size) >= spread * deviation) return {int64_t(std::lround(mean)), size};
-  return {int64_t(std::lround(mean)), 32};
+    if (double(size) >= spread * deviation && size <= most_places(bits + 1)) return {int64_t(std::lround(mean)), size};
+  return {int64_t(std::lround(mean)), most_places(bits + 1)};
 }
 
 }  // namespace fasthash

@@ -89,6 +89,8 @@ class SliceCounter {
         digits_(size_t(ceil_div(together_ * planes_.codes() / 64 * (shape_.levels - 1), 8))) {
     const int64_t unit_bytes = shape_.planes() * kernels_.lanes * 8;
     step_ = std::max<int64_t>(1, first_level_bytes / unit_bytes / counted_together) * counted_together;
+    counts_.resize(size_t(2 * queries.count * places()));
+    relevant_counts_.resize(args.labelled() ? counts_.size() : 0);
     if (args.labelled()) sorted_.resize(size_t(packed_bytes(planes_.codes(), args.database.width) / 64));
   }
 
@@ -103,13 +105,21 @@ class SliceCounter {
       blocks.take_full(take);
     }
     blocks.take_rest(take);
+    for (int64_t q = 0; q < queries_.count; ++q) {
+      add_up(counts_, q, args_.total + (queries_.begin + q) * bins());
+      if (args_.labelled()) add_up(relevant_counts_, q, args_.relevant + (queries_.begin + q) * bins());
+    }
   }
 
  private:
   int64_t bins() const { return 8 * args_.database.width + 1; }
-  int64_t* total(int64_t i) const { return args_.total + (queries_.begin + i) * bins(); }
-  int64_t* relevant(int64_t i) const {
-    return args_.labelled() ? args_.relevant + (queries_.begin + i) * bins() : nullptr;
+  // Counts of one query and parity, from window_room places below distance 0 or 1.
+  int64_t places() const { return bins() / 2 + 1 + 2 * window_room; }
+  int64_t* counts(std::vector<int64_t>& all, int64_t q, int64_t parity) const {
+    return &all[size_t((2 * q + parity) * places() + window_room)];
+  }
+  void add_up(std::vector<int64_t>& all, int64_t q, int64_t* out) const {
+    for (int64_t d = 0; d < bins(); ++d) out[d] += counts(all, q, d & 1)[d >> 1];
   }
 
   // By distances to codes spread over the database.
@@ -155,31 +165,39 @@ class SliceCounter {
     const SlicedCodes sliced = planes_.load(codes, units);
     for (int64_t first = 0; first < queries_.count; first += together_)
       count_queries(sliced, block.parity, first, std::min(together_, queries_.count - first));
-    for (int64_t q = 0; filled > 0 && q < queries_.count; ++q) total(q)[distance(q, filler.data())] -= filled;
+    for (int64_t q = 0; filled > 0 && q < queries_.count; ++q) {
+      const int64_t d = distance(q, filler.data());
+      counts(counts_, q, d & 1)[d >> 1] -= filled;
+    }
   }
 
   void count_queries(const SlicedCodes& codes, int64_t parity, int64_t first, int64_t count) {
-    SlicedCounts counts[max_together];
+    SlicedCounts counted[max_together];
     const int64_t words = planes_.codes() / 64;
     for (int64_t i = 0; i < count; ++i) {
       const int64_t q = first + i;
       const CountWindow window = windows_[size_t(q)];
-      const int64_t start = window.start(parity ^ parity_of_query(q));
-      programs_.set_start(q, start);
-      counts[i] = {start, window.size, bins(), total(q), nullptr, 0, 0, relevant(q), 0};
+      const int64_t of_distance = parity ^ parity_of_query(q), start = window.start(of_distance);
+      programs_.set_start(q, 2 * start + of_distance);
+      counted[i] = {start, window.size, counts(counts_, q, of_distance), nullptr, 0, 0, nullptr, 0};
       if (!args_.labelled()) continue;
       uint64_t* masks = &relevant_[size_t(i * words)];
       const LabelPlanes::Words range =
           labels_.relevant(args_.query_labels, queries_.begin + q, kernels_.lanes * counted_together, masks);
-      counts[i].relevant = masks;
-      counts[i].relevant_begin = range.begin / kernels_.lanes;
-      counts[i].relevant_end = range.end / kernels_.lanes;
+      counted[i].relevant = masks;
+      counted[i].relevant_begin = range.begin / kernels_.lanes;
+      counted[i].relevant_end = range.end / kernels_.lanes;
+      counted[i].relevant_counts = counts(relevant_counts_, q, of_distance);
     }
-    kernels_.histogram({codes, programs_.range(first, count), step_, digits_.data(), counts});
+    kernels_.histogram({codes, programs_.range(first, count), step_, digits_.data(), counted});
     if ((blocks_ & (blocks_ - 1)) != 0) return;
-    for (int64_t i = 0; i < count; ++i)
-      if (counts[i].outliers > 0)
-        windows_[size_t(first + i)] = fit_window(total(first + i), bins(), kernels_.unit_codes() * counted_together);
+    std::vector<int64_t> all(static_cast<size_t>(bins()));
+    for (int64_t i = 0; i < count; ++i) {
+      if (counted[i].outliers == 0) continue;
+      std::fill(all.begin(), all.end(), 0);
+      add_up(counts_, first + i, all.data());
+      windows_[size_t(first + i)] = fit_window(all.data(), bins(), kernels_.unit_codes() * counted_together);
+    }
   }
 
   static constexpr int64_t counted_together = 2, sampled_codes = 64;
@@ -195,7 +213,8 @@ class SliceCounter {
   std::vector<uint64_t> relevant_;  // (together_, codes of a block / 64)
   std::vector<Line> digits_, sorted_;
   std::vector<CountWindow> windows_;
-  int64_t step_, blocks_ = 0;  // blocks counted
+  std::vector<int64_t> counts_, relevant_counts_;  // (queries, 2 parities, places)
+  int64_t step_, blocks_ = 0;                      // blocks counted
 };
 
 }  // namespace

@@ -3,6 +3,8 @@
 
 #include <cstdint>
 
+#include "hamming_slices/hamming_slices_seam.h"
+
 namespace {
 
 constexpr int64_t lanes = 4;
@@ -73,8 +75,10 @@ struct Ones {
     return sum;
   }
 };
-inline void totals(const Ones* counts, int n, int64_t* out) {
-  for (int i = 0; i < n; ++i) out[i] = counts[i].total();
+
+template <int bins>
+void add_values(const Ones* counts, int64_t* out) {
+  fasthash::add_differences<bins>([&](int set) { return counts[set].total(); }, out);
 }
 
 }  // namespace

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "hamming_slices/hamming_slices_avx512.h"
+#include "hamming_slices/hamming_slices_seam.h"
 
 namespace {
 
@@ -23,8 +24,10 @@ struct Ones {
     return sum;
   }
 };
-inline void totals(const Ones* counts, int n, int64_t* out) {
-  for (int i = 0; i < n; ++i) out[i] = counts[i].total();
+
+template <int bins>
+void add_values(const Ones* counts, int64_t* out) {
+  fasthash::add_differences<bins>([&](int set) { return counts[set].total(); }, out);
 }
 
 }  // namespace

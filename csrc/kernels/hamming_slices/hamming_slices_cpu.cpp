@@ -51,8 +51,10 @@ struct Ones {
   void add(Slice v, Slice w) { count += fasthash::popcount(v) + fasthash::popcount(w); }
   int64_t total() const { return count; }
 };
-inline void totals(const Ones* counts, int n, int64_t* out) {
-  for (int i = 0; i < n; ++i) out[i] = counts[i].total();
+
+template <int bins>
+void add_values(const Ones* counts, int64_t* out) {
+  fasthash::add_differences<bins>([&](int set) { return counts[set].total(); }, out);
 }
 
 }  // namespace

@@ -11,7 +11,7 @@
 // Beyond the vector type the including file provides
 //   any_one(v)  whether any bit is 1
 //   Ones        counts ones, of two vectors at a time, zero at first: add(v, w)
-//   totals(counts, n, out)  of n such counts
+//   add_values<bins>(counts, out)  out[h] += the number at h, of such counts by set
 #pragma once
 
 #include "hamming_slices/hamming_slices_vec.h"
@@ -26,28 +26,19 @@ constexpr int bits_below(int bins) {
   return bits;
 }
 
-// Where the sum starts `start` below 0, h stands for the distance start + 2 h modulo a power of two.
-struct WalkedCounts {
-  int64_t start, modulus;
-  int64_t* out;
-
-  void add(int64_t h, Slice mask) const {
-    uint64_t words[lanes];
-    store(words, mask);
-    for (uint64_t word : words) out[(start + 2 * h) & (modulus - 1)] += int64_t(ones(word));
-  }
-};
-
-// The codes of a mask by the lowest `level` bits of h, which has the bits `value` above them.
-template <int level>
-inline void walk(const Slice* planes, Slice mask, int64_t value, const WalkedCounts& counts) {
+// The codes of a mask by the lowest `level` bits of h, which has the bits `value` above them; out[place(h)] += their
+// number.
+template <int level, class Place>
+inline void walk(const Slice* planes, Slice mask, int64_t value, const Place& place, int64_t* out) {
   if (!any_one(mask)) return;
   if constexpr (level == 0) {
-    counts.add(value, mask);
+    uint64_t words[lanes];
+    store(words, mask);
+    for (uint64_t word : words) out[place(value)] += int64_t(ones(word));
   } else {
     const Slice upper = mask & planes[level - 1];
-    walk<level - 1>(planes, mask ^ upper, value, counts);
-    walk<level - 1>(planes, upper, value | int64_t(1) << (level - 1), counts);
+    walk<level - 1>(planes, mask ^ upper, value, place, out);
+    walk<level - 1>(planes, upper, value | int64_t(1) << (level - 1), place, out);
   }
 }
 
@@ -66,11 +57,12 @@ class Outliers {
 
   // Counts those that have come.
   void flush() {
-    constexpr int64_t modulus = int64_t(2) << digits;
+    // h runs from the beginning of the window and comes back to the distances below it.
+    const auto place = [&](int64_t h) { return (counts_.start + h) & ((int64_t(1) << digits) - 1); };
     if (used_) {
       counts_.outliers += ones_in(taken_);
-      walk<digits>(planes_, taken_, 0, {counts_.start, modulus, counts_.total});
-      walk<digits>(planes_, relevant_, 0, {counts_.start, modulus, counts_.relevant_counts});
+      walk<digits>(planes_, taken_, 0, place, counts_.total);
+      walk<digits>(planes_, relevant_, 0, place, counts_.relevant_counts);
     }
     used_ = true;
     taken_ = relevant_ = splat(0);
@@ -124,20 +116,6 @@ struct Products {
       add_all<bit - 1>(planes);
     }
   }
-
-  // The numbers at start, start + 2, ..., of `all` codes in the window.
-  void add_to(int64_t all, int64_t start, int64_t modulus, int64_t end, int64_t* out) const {
-    int64_t at[bins];
-    totals(counts, bins, at);
-    at[0] = all;
-#pragma GCC unroll 8
-    for (int bit = 0; bit < bits; ++bit)
-#pragma GCC unroll 32
-      for (int set = 0; set < bins; ++set)
-        if (!(set >> bit & 1) && (set | 1 << bit) < bins) at[set] -= at[set | 1 << bit];
-    for (int set = 0; set < bins; ++set)
-      if (const int64_t distance = (start + 2 * set) & (modulus - 1); distance < end) out[distance] += at[set];
-  }
 };
 
 // The planes of h of two units, and the codes outside of the window.
@@ -187,18 +165,15 @@ __attribute__((noinline)) Digits<bins, digits> take_outliers(const char* at, con
 template <int bins, int digits>
 void count_relevant(const char* at, SlicedCounts& counts) {
   Products<bins> products;
-  Ones& all = products.counts[0];
   for (int64_t unit = counts.relevant_begin; unit < counts.relevant_end; unit += 2) {
     Digits<bins, digits> units(at + unit * digits * slice_bytes);
     const Pair inside = relevant_at(counts, unit) & Pair{~units.outside.a, ~units.outside.b};
     if (!any_one(inside.a | inside.b)) continue;
     units.mask(inside);
-    all.add(inside.a, inside.b);
+    products.counts[0].add(inside.a, inside.b);
     products.add_all(units.plane);
   }
-  int64_t inside;
-  totals(&all, 1, &inside);
-  products.add_to(inside, counts.start, int64_t(2) << digits, counts.bins, counts.relevant_counts);
+  add_values<bins>(products.counts, counts.relevant_counts + counts.start);
 }
 
 // `units` units, an even number.
@@ -214,7 +189,8 @@ __attribute__((noinline)) void count_window(const char* at, int64_t units, Slice
     products.add_all(pair.plane);
   }
   outliers.flush();
-  products.add_to(units * lanes * 64 - counts.outliers, counts.start, int64_t(2) << digits, counts.bins, counts.total);
+  counts.total[counts.start] += units * lanes * 64 - counts.outliers;
+  add_values<bins>(products.counts, counts.total + counts.start);
   if (counts.relevant_begin < counts.relevant_end) count_relevant<bins, digits>(at, counts);
 }
 
