@@ -60,9 +60,14 @@ class Outliers {
     // h runs from the beginning of the window and comes back to the distances below it.
     const auto place = [&](int64_t h) { return (counts_.start + h) & ((int64_t(1) << digits) - 1); };
     if (used_) {
-      counts_.outliers += ones_in(taken_);
-      walk<digits>(planes_, taken_, 0, place, counts_.total);
-      walk<digits>(planes_, relevant_, 0, place, counts_.relevant_counts);
+      const int64_t taken = ones_in(taken_);
+      counts_.outliers += taken;
+      if (taken <= few) {
+        count_singly(place);
+      } else {
+        walk<digits>(planes_, taken_, 0, place, counts_.total);
+        walk<digits>(planes_, relevant_, 0, place, counts_.relevant_counts);
+      }
     }
     used_ = true;
     taken_ = relevant_ = splat(0);
@@ -70,6 +75,25 @@ class Outliers {
   }
 
  private:
+  static constexpr int64_t few = 16;
+
+  template <class Place>
+  void count_singly(const Place& place) const {
+    uint64_t taken[lanes], relevant[lanes], words[digits][lanes];
+    store(taken, taken_);
+    store(relevant, relevant_);
+    for (int i = 0; i < digits; ++i) store(words[i], planes_[i]);
+    for (int64_t lane = 0; lane < lanes; ++lane) {
+      for (uint64_t left = taken[lane]; left; left &= left - 1) {
+        const int bit = __builtin_ctzll(left);
+        int64_t h = 0;
+        for (int i = 0; i < digits; ++i) h |= int64_t(words[i][lane] >> bit & 1) << i;
+        ++counts_.total[place(h)];
+        if (relevant[lane] >> bit & 1) ++counts_.relevant_counts[place(h)];
+      }
+    }
+  }
+
   static int64_t ones_in(Slice mask) {
     uint64_t words[lanes];
     store(words, mask);
