@@ -18,8 +18,10 @@ namespace {
 
 constexpr int64_t queries_for_planes = 4;  // from here on planes are worth their preparation
 constexpr int64_t max_queries = 1024;      // of one block of work
-constexpr int64_t words_per_block = int64_t(1)
-                                    << 31;  // pairs of words compared in one block of work: some tenths of a second
+// Pairs of words compared in one block of work, in planes and one by one: about 0.1 s.
+int64_t words_per_block(int64_t words) {
+  return words <= max_sliced_words ? (int64_t(1) << 28) * select_slices().lanes : int64_t(1) << 29;
+}
 
 // The bytes of a block's planes, and how many queries are counted together: both stay in the second-level cache.
 int64_t plane_bytes(int64_t words) { return words == 1 ? 384 << 10 : 640 << 10; }
@@ -221,8 +223,8 @@ class SliceCounter {
 
 // As few blocks as keep all threads at work, of about the same size.
 int64_t hamming_histogram_blocks(const HammingHistogram& args, int threads) {
-  const int64_t words = std::max<int64_t>(1, args.database.count * words_of(args.database.width));
-  const int64_t most = std::clamp<int64_t>(words_per_block / words, 1, max_queries);
+  const int64_t words = words_of(args.database.width), all = std::max<int64_t>(1, args.database.count * words);
+  const int64_t most = std::clamp<int64_t>(words_per_block(words) / all, 1, max_queries);
   const int64_t blocks = ceil_div(ceil_div(args.queries.count, most), threads) * threads;
   return std::min(blocks, args.queries.count);
 }
