@@ -77,10 +77,12 @@ std::tuple<Tensor, Tensor> histogram(const Tensor& queries, const Tensor& databa
                               second ? second->labels() : Labels{},
                               static_cast<int64_t*>(Door::view(total).data),
                               first ? static_cast<int64_t*>(Door::view(relevant).data) : nullptr};
-  if (!device.cuda)
-    run_blocks(hamming_histogram_blocks(args), [&](int64_t block) { hamming_histogram_cpu(args, block); });
-  else
+  if (!device.cuda) {
+    const int64_t blocks = hamming_histogram_blocks(args, BlockRunner::threads());
+    run_blocks(blocks, [&](int64_t block) { hamming_histogram_cpu(args, block, blocks); });
+  } else {
     run_on_device(op, device, FH_LAUNCH(hamming_histogram_cuda(args, stream)));
+  }
   return {total, relevant};
 }
 

@@ -44,7 +44,8 @@ def hamming_histogram(
             of one side only, of two kinds, of another dtype, length or width.
         KeyboardInterrupt: on the CPU, soon after Ctrl-C.
 
-    Memory: 16 (K + 1) bytes for each query; beside them, on the CPU, about 1 MiB for each thread.
+    Memory: 16 (K + 1) bytes for each query; beside them, on the CPU, about 2 MiB for each thread, and
+    with packed labels another 2 KiB for each bit of them.
 
     Example:
         >>> total, relevant = fasthash.hamming_histogram(queries, database, query_labels, database_labels)

@@ -41,7 +41,8 @@ inline HistogramResult histogram_on_cpu(const CodeRows& queries, const Database&
     args.database_labels = of_database->labels();
     args.relevant = result.relevant.data();
   }
-  for (int64_t block = hamming_histogram_blocks(args); block-- > 0;) hamming_histogram_cpu(args, block);
+  const int64_t blocks = hamming_histogram_blocks(args, 2);
+  for (int64_t block = blocks; block-- > 0;) hamming_histogram_cpu(args, block, blocks);
   return result;
 }
 

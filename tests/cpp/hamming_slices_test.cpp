@@ -2,6 +2,7 @@
 #include "hamming_slices/hamming_slices.h"
 
 #include "hamming_case.h"
+#include "hamming_histogram/parity_blocks.h"
 #include "hamming_scan/allow.h"
 #include "hamming_scan/layout.h"
 
@@ -214,31 +215,94 @@ TEST(hits_are_taken_by_rising_position) {
   });
 }
 
-// Counts by distance are added to what is there: codes of `present`, and those of them that are relevant.
-void expect_counts(const SliceCase& c, int64_t query, const uint64_t* relevant) {
-  const int64_t bins = 8 * c.queries.width + 1;
-  std::vector<uint64_t> present(size_t(c.block.codes() / 64));
-  allowed_words(nullptr, 0, c.count(), present.data());
-  std::vector<int64_t> total(size_t(bins), 5), counts(size_t(bins), 7), expected_total = total, expected = counts;
-  for (int64_t n = 0; n < c.count(); ++n) {
-    ++expected_total[size_t(c.distance(query, n))];
-    if (relevant) expected[size_t(c.distance(query, n))] += relevant[n / 64] >> (n % 64) & 1;
+// Counts by half of the distance, of a block of one parity, are added to what is there; every third code is relevant.
+// The window holds all codes, or some, or none.
+void expect_counts(const SliceCase& c, ParityBlocks::Block block, int64_t query, int64_t window, int64_t start) {
+  const int64_t width = c.queries.width, unit = c.kernels.unit_codes(), places = 4 * width + 1 + 2 * window_room;
+  const int64_t units = ceil_div(block.count, 2 * unit) * 2, filled = units * unit - block.count;
+  repeat_first(width, block.layout, block.count, block.count + filled);
+  std::vector<int64_t> total(size_t(places), 5), counts(size_t(places), 7), expected_total = total, expected = counts;
+  std::vector<uint64_t> relevant(size_t(units * unit / 64));
+  const int64_t parity = c.distance(query, block.places[0]) & 1;
+  int64_t outside = 0;
+  for (int64_t i = 0; i < units * unit; ++i) {
+    const int64_t distance = c.distance(query, block.places[i < block.count ? i : 0]), place = distance / 2;
+    CHECK_EQ(distance & 1, parity);
+    ++expected_total[size_t(place + window_room)];
+    outside += place < start || place >= start + window;
+    if (i % 3 != 0 || i >= block.count) continue;
+    ++expected[size_t(place + window_room)];
+    relevant[size_t(i / 64)] |= uint64_t(1) << (i % 64);
   }
-  const QueryPrograms programs = c.programs();
-  c.kernels.histogram(c.sliced,
-                      {programs.range(query, 1).records, present.data(), relevant, bins, total.data(), counts.data()});
+
+  SlicedBlock planes(c.shape, c.kernels, first_level_bytes, max_block_codes, 2);
+  QueryPrograms programs = c.programs();
+  programs.set_start(query, 2 * start + parity);
+  SlicedCounts result{start, window, total.data() + window_room,  relevant.data(),
+                      0,     units,  counts.data() + window_room, 0};
+  std::vector<uint64_t> memory(size_t(units * (c.shape.levels - 1) * c.kernels.lanes));
+  c.kernels.histogram({planes.load(block.layout, units), programs.range(query, 1), 2, memory.data(), &result});
   CHECK_EQ(total, expected_total);
   CHECK_EQ(counts, expected);
+  CHECK_EQ(result.outliers, outside);
 }
 
 TEST(slices_count_codes_by_distance) {
   for_each_case([](const SliceCase& c) {
-    const Codes bits(1, c.block.codes() / 8, 3);  // those behind the last code are random, too
-    std::vector<uint64_t> relevant(size_t(c.block.codes() / 64));
-    std::memcpy(relevant.data(), bits.bytes.data(), bits.bytes.size());
-    expect_counts(c, 0, nullptr);
-    expect_counts(c, near_query, relevant.data());
+    const int64_t width = c.queries.width,
+                  codes = SlicedBlock(c.shape, c.kernels, first_level_bytes, max_block_codes, 2).codes();
+    ParityBlocks blocks(width, codes, true);
+    LayoutBlock layout(ParityBlocks::chunk_codes, width);
+    const Database database = as_database(c.database.rows());
+    const int64_t used = std::min(codes / 2, c.count());
+    for (int64_t first = 0; first < used; first += ParityBlocks::chunk_codes) {
+      const int64_t count = std::min(ParityBlocks::chunk_codes, used - first);
+      blocks.add(layout.load(database, c.first() + first, count), first, count);
+    }
+    const int64_t windows[] = {8, 12, 16, 24, 32};
+    int64_t query = 0;
+    blocks.take_rest([&](const ParityBlocks::Block& block) {
+      for (int64_t window : windows) {
+        if (c.shape.half && window > 16) continue;
+        for (int64_t start : {-window / 2, int64_t(-3), 2 * width - window / 2, 4 * width - window / 2})
+          expect_counts(c, block, query++ % query_count, window, start);
+      }
+    });
   });
+}
+
+TEST(parity_blocks_hold_every_code_once) {
+  for (int64_t width : {3, 4, 7, 8, 16, 20, 32}) {
+    const Codes database(1700, width, 3);
+    ParityBlocks blocks(width, 256, true);
+    LayoutBlock layout(ParityBlocks::chunk_codes, width);
+    std::vector<int> seen(size_t(database.count), 0);
+    int64_t taken = 0;
+    const auto take = [&](const ParityBlocks::Block& block) {
+      CHECK(block.count > 0 && block.count <= 256);
+      for (int64_t i = 0; i < block.count; ++i) {
+        const int64_t place = block.places[i];
+        ++seen[size_t(place)];
+        int ones = 0;
+        for (int64_t byte = 0; byte < width; ++byte) {
+          const uint8_t bits = database.bytes[size_t(place * database.stride + byte)];
+          CHECK_EQ(int(block.layout[packed_place(width, i, byte / word_bytes(width)) + byte % word_bytes(width)]),
+                   int(bits));
+          ones += __builtin_popcount(bits);
+        }
+        CHECK_EQ(ones % 2, int(block.parity));
+      }
+      taken += block.count;
+    };
+    for (int64_t first = 0; first < database.count; first += ParityBlocks::chunk_codes) {
+      const int64_t count = std::min(ParityBlocks::chunk_codes, database.count - first);
+      blocks.add(layout.load(as_database(database.rows()), first, count), first, count);
+      blocks.take_full(take);
+    }
+    blocks.take_rest(take);
+    CHECK_EQ(taken, database.count);
+    CHECK_EQ(seen, std::vector<int>(size_t(database.count), 1));
+  }
 }
 
 TEST(codes_of_up_to_four_words_are_sliceable) {

@@ -27,9 +27,9 @@ struct HammingHistogram {
   FH_HD bool labelled() const { return relevant != nullptr; }
 };
 
-// On the CPU, in independent blocks of queries.
-int64_t hamming_histogram_blocks(const HammingHistogram& args);
-void hamming_histogram_cpu(const HammingHistogram& args, int64_t block);
+// On the CPU, in independent blocks of queries, for a number of threads.
+int64_t hamming_histogram_blocks(const HammingHistogram& args, int threads);
+void hamming_histogram_cpu(const HammingHistogram& args, int64_t block, int64_t blocks);
 
 // Enqueues on `stream` (a cudaStream_t); returns a cudaError_t.
 int hamming_histogram_cuda(const HammingHistogram& args, void* stream);

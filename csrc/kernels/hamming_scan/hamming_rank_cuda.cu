@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Not run on a device. Prediction: counting is bound by POPC (see hamming_tile.cuh) and one addition in shared memory
-// for each pair, which costs about as much as 64 bits of a distance; a single query is bound by one read of the
-// database, since only segments that hold a result are read again.
+// Not run on a device. Prediction: counting is bound by POPC (see hamming_tile.cuh): the one addition in shared memory
+// for each pair compiles to ATOMS.POPC.INC, which adds up lanes that meet at one distance; a single query is bound by
+// one read of the database, since only segments that hold a result are read again.
 #include <cstdint>
 
 #include "common/cuda.h"
@@ -48,6 +48,7 @@ __global__ void __launch_bounds__(count_threads) count_kernel(Ranking args, Word
   using Word = typename Words::Word;
   FH_SHARED(Word[Tile::room], memory);
   FH_DYNAMIC_SHARED(int32_t, histograms);
+  static_assert(kShared || kQueries == 1, "queries that are not there have no workspace");
   constexpr int ahead = kQueries == 1 ? codes_ahead : 1;
   const QueryList list{args.list, args.queries.count};
   const Segment segment(args, blockIdx.y);
@@ -77,7 +78,7 @@ __global__ void __launch_bounds__(count_threads) count_kernel(Ranking args, Word
         if (n[j] < 0 || !is_allowed(args.allow, n[j])) continue;
 #pragma unroll
         for (int i = 0; i < kQueries; ++i)
-          if (i < tile.live() && distances[j][i] < bins) atomicAdd(&bin(i, distances[j][i]), 1);
+          if (distances[j][i] < bins) atomicAdd(&bin(i, distances[j][i]), 1);  // queries that are not there, too
       }
     }
     __syncthreads();

@@ -49,6 +49,8 @@ class QueryPrograms {
 
   // From now on query `index` looks for distances below `threshold`, 0 for none.
   void set_threshold(int64_t index, int64_t threshold);
+  // From now on its sum begins at -start.
+  void set_start(int64_t index, int64_t start);
   SlicedQueries range(int64_t first, int64_t count) const;
 
  private:
@@ -60,13 +62,15 @@ class QueryPrograms {
 // The planes of one block of codes.
 class SlicedBlock {
  public:
-  // As many units as fit into `bytes`, up to `codes` codes, and at least one step.
+  // As many units as fit into `bytes`, up to `codes` codes, a multiple of `multiple` and of a step, and at least one.
   SlicedBlock(const SliceShape& shape, const SliceKernels& kernels, int64_t bytes = first_level_bytes,
-              int64_t codes = max_block_codes);
+              int64_t codes = max_block_codes, int64_t multiple = 1);
 
   int64_t codes() const { return units_ * kernels_->unit_codes(); }
   // `layout`: codes() codes in the scan layout.
-  SlicedCodes load(const uint8_t* layout);
+  SlicedCodes load(const uint8_t* layout) { return load(layout, units_); }
+  // The first units of it alone.
+  SlicedCodes load(const uint8_t* layout, int64_t units);
 
  private:
   struct alignas(64) Line {

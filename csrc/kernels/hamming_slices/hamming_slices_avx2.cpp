@@ -3,6 +3,8 @@
 
 #include <cstdint>
 
+#include "hamming_slices/hamming_slices_seam.h"
+
 namespace {
 
 constexpr int64_t lanes = 4;
@@ -36,6 +38,8 @@ inline void full_add(Slice& acc, Slice x, Slice y, Slice& carry) {
 }
 inline bool any_zero(Slice a) { return !_mm256_testc_si256(a.v, _mm256_set1_epi32(-1)); }
 
+inline bool any_one(Slice a) { return !_mm256_testz_si256(a.v, a.v); }
+
 inline Slice load_half(const void* p) {
   return {_mm256_cvtepu32_epi64(_mm_loadu_si128(static_cast<const __m128i*>(p)))};
 }
@@ -51,11 +55,30 @@ inline void transpose(Slice (&v)[lanes]) {
 
 inline uint64_t ones(uint64_t x) { return uint64_t(__builtin_popcountll(x)); }
 
-constexpr int64_t count_lanes = 1;
-inline void add_ones(uint64_t* counts, Slice a) {
-  uint64_t words[lanes];
-  store(words, a);
-  for (uint64_t word : words) *counts += ones(word);
+// Words are counted one by one, so pairs are added up first.
+struct Ones {
+  Slice odd = splat(0);
+  int64_t pairs = 0;
+
+  void add(Slice v, Slice w) {
+    Slice carry;
+    full_add(odd, v, w, carry);
+    pairs += count(carry);
+  }
+  int64_t total() const { return 2 * pairs + count(odd); }
+
+  static int64_t count(Slice v) {
+    uint64_t words[lanes];
+    store(words, v);
+    int64_t sum = 0;
+    for (uint64_t word : words) sum += int64_t(ones(word));
+    return sum;
+  }
+};
+
+template <int bins>
+void add_values(const Ones* counts, int64_t* out) {
+  fasthash::add_differences<bins>([&](int set) { return counts[set].total(); }, out);
 }
 
 }  // namespace

@@ -38,6 +38,8 @@ inline void full_add(Slice& acc, Slice x, Slice y, Slice& carry) {
 }
 inline bool any_zero(Slice a) { return _mm512_cmpneq_epi64_mask(a.v, _mm512_set1_epi64(-1)) != 0; }
 
+inline bool any_one(Slice a) { return _mm512_test_epi64_mask(a.v, a.v) != 0; }
+
 inline Slice load_half(const void* p) {
   return {_mm512_cvtepu32_epi64(_mm256_loadu_si256(static_cast<const __m256i*>(p)))};
 }

@@ -42,9 +42,20 @@ inline Slice load_half(const void* p) {
   return a;
 }
 inline void transpose(Slice (&)[lanes]) {}
-constexpr int64_t count_lanes = 1;
-inline void add_ones(uint64_t* counts, Slice a) { *counts += uint64_t(fasthash::popcount(a)); }
+inline bool any_one(Slice a) { return a != 0; }
 inline uint64_t ones(uint64_t x) { return uint64_t(fasthash::popcount(x)); }
+
+struct Ones {
+  int64_t count = 0;
+
+  void add(Slice v, Slice w) { count += fasthash::popcount(v) + fasthash::popcount(w); }
+  int64_t total() const { return count; }
+};
+
+template <int bins>
+void add_values(const Ones* counts, int64_t* out) {
+  fasthash::add_differences<bins>([&](int set) { return counts[set].total(); }, out);
+}
 
 }  // namespace
 
@@ -129,26 +140,31 @@ QueryPrograms::QueryPrograms(const SliceShape& shape, const SliceKernels& kernel
 }
 
 void QueryPrograms::set_threshold(int64_t index, int64_t threshold) {
-  const int64_t top = int64_t(1) << shape_.levels, bias = top - std::min(threshold, top);
+  const int64_t top = int64_t(1) << shape_.levels;
+  set_start(index, std::min(threshold, top) - top);
+}
+
+void QueryPrograms::set_start(int64_t index, int64_t start) {
   int32_t* out = &records_[size_t(index * stride_)];
-  for (int level = 0; level <= shape_.levels; ++level) out[level] = -int32_t(bias >> level & 1);
+  for (int level = 0; level <= shape_.levels; ++level) out[level] = -int32_t(-start >> level & 1);
 }
 
 SlicedQueries QueryPrograms::range(int64_t first, int64_t count) const {
   return {&records_[size_t(first * stride_)], stride_, count};
 }
 
-SlicedBlock::SlicedBlock(const SliceShape& shape, const SliceKernels& kernels, int64_t bytes, int64_t codes)
+SlicedBlock::SlicedBlock(const SliceShape& shape, const SliceKernels& kernels, int64_t bytes, int64_t codes,
+                         int64_t multiple)
     : shape_(shape), kernels_(&kernels) {
-  const int64_t unit_bytes = shape.planes() * kernels.lanes * 8, step = kernels.units_at_once;
+  const int64_t unit_bytes = shape.planes() * kernels.lanes * 8, step = std::max(multiple, kernels.units_at_once);
   const int64_t fitting = std::min(bytes / unit_bytes, codes / kernels.unit_codes());
   units_ = std::max<int64_t>(1, fitting / step) * step;
   planes_.resize(size_t(ceil_div(units_ * unit_bytes, 64)));
 }
 
-SlicedCodes SlicedBlock::load(const uint8_t* layout) {
-  kernels_->slice_codes({layout, units_, shape_.words, shape_.half, planes_.data()});
-  return {planes_.data(), units_, shape_.words, shape_.half, shape_.levels};
+SlicedCodes SlicedBlock::load(const uint8_t* layout, int64_t units) {
+  kernels_->slice_codes({layout, units, shape_.words, shape_.half, planes_.data()});
+  return {planes_.data(), units, shape_.words, shape_.half, shape_.levels};
 }
 
 }  // namespace fasthash

@@ -3,6 +3,8 @@
 
 #include <cstdint>
 
+#include "hamming_slices/hamming_slices_seam.h"
+
 namespace {
 
 constexpr int64_t lanes = 2;
@@ -38,6 +40,8 @@ inline void full_add(Slice& acc, Slice x, Slice y, Slice& carry) {
 }
 inline bool any_zero(Slice a) { return vminvq_u32(vreinterpretq_u32_u64(a.v)) != UINT32_MAX; }
 
+inline bool any_one(Slice a) { return vmaxvq_u32(vreinterpretq_u32_u64(a.v)) != 0; }
+
 inline Slice load_half(const void* p) {
   return {vmovl_u32(vreinterpret_u32_u8(vld1_u8(static_cast<const uint8_t*>(p))))};
 }
@@ -50,11 +54,20 @@ inline void transpose(Slice (&v)[lanes]) {
 
 inline uint64_t ones(uint64_t x) { return uint64_t(__builtin_popcountll(x)); }
 
-constexpr int64_t count_lanes = 1;
-inline void add_ones(uint64_t* counts, Slice a) {
-  uint64_t words[lanes];
-  store(words, a);
-  for (uint64_t word : words) *counts += ones(word);
+// Of bytes, added up in pairs: good for 2,000 additions.
+struct Ones {
+  uint16x8_t lanes = vdupq_n_u16(0);
+
+  void add(Slice v, Slice w) {
+    const uint8x16_t a = vcntq_u8(vreinterpretq_u8_u64(v.v)), b = vcntq_u8(vreinterpretq_u8_u64(w.v));
+    lanes = vpadalq_u8(lanes, vaddq_u8(a, b));
+  }
+  int64_t total() const { return int64_t(vaddlvq_u16(lanes)); }
+};
+
+template <int bins>
+void add_values(const Ones* counts, int64_t* out) {
+  fasthash::add_differences<bins>([&](int set) { return counts[set].total(); }, out);
 }
 
 }  // namespace

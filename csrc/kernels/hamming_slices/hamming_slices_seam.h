@@ -80,14 +80,39 @@ struct TakeMemory {
   uint32_t* places;  // record * 256 + word
 };
 
-// One query's counts by distance.
-struct SlicedHistogram {
-  const int32_t* query;      // its record, whose bias is 0
-  const uint64_t* present;   // (units, lanes) a bit for each code that counts
-  const uint64_t* relevant;  // the same for those that are relevant to the query, or null
-  int64_t bins;
-  int64_t* total;  // (bins), added to, as is relevant_counts
+// One query's counts of a block whose distances all have one parity. Half of a distance is its place in the counts,
+// which have room for `window_room` places below the first and above the last.
+struct SlicedCounts {
+  int64_t start;   // the place from which the window begins: the sum starts twice as far, and the parity, below 0
+  int64_t window;  // 8, 12, 16, 24 or 32 places
+  int64_t* total;  // added to, as is relevant_counts
+  // (units, lanes) a bit for each code that is relevant to the query, zeros but in an even number of units:
+  const uint64_t* relevant;
+  int64_t relevant_begin, relevant_end;
   int64_t* relevant_counts;
+  int64_t outliers;  // added to: codes outside of the window
+};
+constexpr int64_t window_room = 32;
+// The window must not reach beyond the distances by more than comes back modulo 2^levels.
+
+// Numbers at every value from those of the sets of its bits: product(s) is the number of codes whose value contains s.
+template <int bins, class Product>
+void add_differences(const Product& product, int64_t* out) {
+  int64_t at[bins];
+  for (int set = 0; set < bins; ++set) at[set] = product(set);
+  for (int bit = 1; bit < bins; bit *= 2)
+    for (int set = 0; set < bins; ++set)
+      if (!(set & bit) && (set | bit) < bins) at[set] -= at[set | bit];
+  for (int value = 0; value < bins; ++value) out[value] += at[value];
+}
+
+// Units (an even number, as is `step`) against a few queries.
+struct SlicedHistogram {
+  SlicedCodes codes;
+  SlicedQueries queries;
+  int64_t step;          // units that stay in the first-level cache
+  void* memory;          // (queries, units, levels - 1) vectors
+  SlicedCounts* counts;  // (queries)
 };
 
 // One variant; every instruction set defines its own.
@@ -95,8 +120,8 @@ struct SliceKernels {
   void (*slice_codes)(const SliceRun& run);
   int64_t (*below)(const SlicedCodes& codes, const SlicedQueries& queries, SliceHits* hits, uint64_t* masks);
   void (*take)(const TakeRun& run, const TakeMemory& memory);
-  void (*histogram)(const SlicedCodes& codes, const SlicedHistogram& run);  // units a multiple of units_at_once
-  int64_t lanes;                                                            // 64-bit lanes of a vector
+  void (*histogram)(const SlicedHistogram& run);
+  int64_t lanes;  // 64-bit lanes of a vector
   int64_t units_at_once;
 
   int64_t unit_codes() const { return 64 * lanes; }
