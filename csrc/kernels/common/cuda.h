@@ -33,7 +33,8 @@ using LaunchStream = cudaStream_t;
   type* name = reinterpret_cast<type*>(fasthash_dynamic_shared)
 #endif
 
-constexpr std::size_t kDefaultSharedBytes = 48 * 1024;  // a kernel that wants more has to ask
+// A kernel whose static and dynamic shared memory exceed 48 KB together has to ask; the static part is at most 16 KB.
+constexpr std::size_t kDefaultSharedBytes = 32 * 1024;
 
 // Enqueues kernel(args...) on `stream` and never waits for it. Arguments are converted to the kernel's parameter types.
 // A grid without blocks is a success. An error is returned and taken off the runtime's record, so that the next

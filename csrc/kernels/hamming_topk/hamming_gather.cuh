@@ -35,6 +35,8 @@ struct Gathering {
 
 // Enqueue on `stream` (a cudaStream_t); return a cudaError_t.
 int gather_codes_cuda(const Gathering& args, void* stream);
-int gather_codes_tensor_cuda(const Gathering& args, void* stream);  // sm_90a; codes of at most 512 bytes
+// On tensor cores: where the current device is one of sm_90a that this was built for; codes of at most 512 bytes.
+int gather_codes_tensor_cuda(const Gathering& args, void* stream);
+bool gathers_on_tensor_cores();
 
 }  // namespace fasthash

@@ -8,9 +8,12 @@
 //   direct (<= 128 bits)  [a, ~a] [~q, q] = distance: one minimum a pair
 //   wide                  a q, of which |a| + |q| - 2 a q is the distance: one multiplication and one maximum a pair
 //
-// Not run on a device. Prediction: 16384 pairs of bits a cycle and multiprocessor, that is 64 pairs of codes up to 256
-// bits a cycle, or 14.8 T pairs/s on an H200. Two blocks to a multiprocessor overlap the one with the other; chunks of
-// wide codes overlap with one another, since a stage is written again only two products later.
+// Ran on an H100: 29.6 T products of 256 bits a second out of shared memory, of which nothing here comes near; what
+// binds is the instructions a pair and what a tile waits for. Seen with 128 queries against 10 M codes of 64 bits: a
+// tile of 16384 pairs takes 400 cycles of a multiprocessor and was held up another 450 by each code found, when it was
+// appended at once (an atomic addition in global memory), and still when all 64 products had code of their own to
+// append them. So what is found is only noted (code and query, in shared memory, by a few instructions that stand
+// once), and appended when a warp has noted many; the distance is counted then.
 #include <type_traits>
 
 #include "common/cuda.h"
@@ -66,15 +69,12 @@ struct Queries {
     const int rank = int(threadIdx.x) % group_threads;
     for (int i = 0; i < 2; ++i) {
       const int own = int(threadIdx.x) / group_threads * 64 + product_row(rank, 2 * i);
-      query[i] = first + own;
-      reach[i] = reach_of(own);
-      ones[i] = kForm == Form::wide ? count_ones(query[i]) : 0;
+      limit[i] = reach_of(own) - (kForm == Form::wide ? count_ones(first + own) : 0);
+      if (reach_of(own) < 0) limit[i] = INT32_MIN;  // no such query
     }
   }
 
-  int64_t query[2];
-  int32_t reach[2];  // -1 where there is no such query
-  int32_t ones[2];   // |q|
+  int32_t limit[2];  // of the distance, or of the distance less |q|
 
  private:
   __device__ int32_t reach_of(int row) const {
@@ -109,13 +109,40 @@ struct Queries {
   RowWords<uint64_t, uint8_t> rows_;
 };
 
+// Where a code's words are: one after the other at a fixed distance in the scan layout, where the next tile is a fixed
+// distance away too; elsewhere wherever the reader of the database finds them.
+template <class Words>
+class Cursor {
+ public:
+  __device__ Cursor(const Words& codes, int64_t n) : codes_(codes), n_(n) {}
+  __device__ void next_tile() { n_ += tile_rows; }
+  __device__ uint64_t operator()(int w) const { return uint64_t(codes_(n_, w)); }
+
+ private:
+  const Words& codes_;
+  int64_t n_;
+};
+template <class W>
+class Cursor<PackedWords<W>> {
+ public:
+  __device__ Cursor(const PackedWords<W>& codes, int64_t n)
+      : code_(codes.data + (n / lanes * codes.words) * lanes + n % lanes), step_(codes.words * tile_rows) {}
+  __device__ void next_tile() { code_ += step_; }
+  __device__ uint64_t operator()(int w) const { return uint64_t(code_[w * lanes]); }
+
+ private:
+  static constexpr int lanes = 64 / sizeof(W);
+  const W* code_;
+  int64_t step_;
+};
+
 // The words of codes, two steps before they are stored: nothing waits for memory where it is asked. A step is a chunk
-// of a tile.
+// of a tile. Codes past the end are not asked for.
 template <Form kForm, class Words>
 class Reader {
  public:
-  __device__ Reader(const Words& codes, int64_t begin, int64_t end, int64_t words, int chunks, int row, int half)
-      : codes_(codes), begin_(begin), end_(end), words_(words), at_(begin + row), chunks_(chunks), half_(half) {
+  __device__ Reader(const Words& codes, int64_t begin, int64_t end, int words, int chunks, int row, int half)
+      : at_(codes, begin + row), left_(int(end - begin) - row), words_(words), chunks_(chunks), half_(half) {
     next_ = read();
     after_ = read();
   }
@@ -133,43 +160,51 @@ class Reader {
 
  private:
   __device__ Half read() {
-    const int64_t n = at_ < end_ ? at_ : begin_;
-    const int64_t w = kForm == Form::wide ? chunk_ * chunk_words + half_ * 2 : 0;
-    const Half words{word_or_zero(codes_, n, w, words_),
-                     kForm == Form::narrow ? 0 : word_or_zero(codes_, n, w + 1, words_)};
+    const int w = kForm == Form::wide ? chunk_ * chunk_words + half_ * 2 : 0;
+    Half words{0, 0};
+    if (left_ > 0 && w < words_) words.low = at_(w);
+    if (kForm != Form::narrow && left_ > 0 && w + 1 < words_) words.high = at_(w + 1);
     if (kForm == Form::wide && ++chunk_ < chunks_) return words;
     chunk_ = 0;
-    at_ += tile_rows;
+    left_ -= tile_rows;
+    at_.next_tile();
     return words;
   }
 
-  const Words& codes_;
-  int64_t begin_, end_, words_, at_;
-  int chunks_, half_, chunk_ = 0;
+  Cursor<Words> at_;
+  int left_, words_, chunks_, half_, chunk_ = 0;
   Half next_{}, after_{};
 };
 
-constexpr int part = 8;  // products that are looked at one by one where any of them is near
-
-// Whether any of `part` products of a thread, from `first` on, is near; all are multiples of `part`, so that rows and
-// columns fall alike. Those of wide codes become distances less |q|.
+// Whether any of a thread's products is near. Those of wide codes become distances less |q|.
 template <Form kForm>
-__device__ inline bool any_near(int32_t (&d)[64], int first, const Queries<kForm>& queries, const int32_t* ones,
-                                int rank) {
+__device__ inline bool any_near(int32_t (&d)[64], const int32_t (&limit)[2], const int32_t* ones, int rank) {
   if constexpr (kForm == Form::narrow) {
     int32_t all = near_bit;
 #pragma unroll
-    for (int i = first; i < first + part; ++i) all &= d[i];
+    for (int i = 0; i < 64; ++i) all &= d[i];
     return all == 0;
   } else {
     int32_t least[2] = {INT32_MAX, INT32_MAX};
 #pragma unroll
-    for (int i = first; i < first + part; ++i) {
+    for (int i = 0; i < 64; ++i) {
       if (kForm == Form::wide) d[i] = ones[product_column(rank, i)] - 2 * d[i];
       least[i / 2 % 2] = min(least[i / 2 % 2], d[i]);
     }
-    return least[0] <= queries.reach[0] - queries.ones[0] || least[1] <= queries.reach[1] - queries.ones[1];
+    return least[0] <= limit[0] || least[1] <= limit[1];
   }
+}
+
+// Which of 32 products, from `first` on, are near.
+template <Form kForm, int first>
+__device__ inline unsigned which_near(const int32_t (&d)[64], const int32_t (&limit)[2]) {
+  unsigned near = 0;
+#pragma unroll
+  for (int i = 0; i < 32; ++i) {
+    const int32_t product = d[first + i];
+    near |= unsigned(kForm == Form::narrow ? (product & near_bit) == 0 : product <= limit[i / 2 % 2]) << i;
+  }
+  return near;
 }
 
 // What a warp has found and not yet appended: an addition to a list in global memory takes so long that a tile of
@@ -179,7 +214,7 @@ class Found {
   static constexpr int room = 128, full = 96;
   struct Memory {
     int32_t count;
-    int32_t place[room], query[room], distance[room];
+    int32_t place[room], row[room];
   };
 
   __device__ explicit Found(Memory* memory) : memory_(memory) {
@@ -187,22 +222,22 @@ class Found {
     __syncwarp();
   }
 
-  // By any lanes, at any time.
-  __device__ void add(const Gathering& args, int64_t query, int64_t n, int32_t distance) {
+  // By any lanes, at any time; false where there is no room left.
+  __device__ bool note(int64_t n, int row) {
     const int at = atomicAdd(&memory_->count, 1);
-    if (at >= room) return args.append(query, n, distance);
+    if (at >= room) return false;
     memory_->place[at] = int32_t(n);
-    memory_->query[at] = int32_t(query);
-    memory_->distance[at] = distance;
+    memory_->row[at] = row;
+    return true;
   }
 
-  // By the whole warp.
-  __device__ void append(const Gathering& args, int least) {
+  // By the whole warp: calls f(n, row) of all that are noted, where these are at least so many.
+  template <class F>
+  __device__ void empty(int least, F&& f) {
     __syncwarp();
     const int count = memory_->count < room ? memory_->count : room;
     if (count < least) return;
-    for (int i = lane_of_thread(); i < count; i += kWarpSize)
-      args.append(memory_->query[i], memory_->place[i], memory_->distance[i]);
+    for (int i = lane_of_thread(); i < count; i += kWarpSize) f(int64_t(memory_->place[i]), memory_->row[i]);
     __syncwarp();
     if (lane_of_thread() == 0) memory_->count = 0;
     __syncwarp();
@@ -212,10 +247,14 @@ class Found {
   Memory* memory_;
 };
 
+// Word w of query `row` among the queries that a block holds in shared memory.
 template <Form kForm>
-__device__ inline int32_t distance_of(int32_t product, int32_t reach, int32_t ones) {
-  if constexpr (kForm == Form::narrow) return product - (near_bit - 1 - reach);
-  return product + ones;
+__device__ inline uint64_t query_word(const uint8_t* memory, int row, int w) {
+  const int chunk = kForm == Form::wide ? w / chunk_words : 0;
+  const int half = kForm == Form::wide ? w % chunk_words / 2 : kForm == Form::direct ? 1 : 0;
+  const int place = kForm == Form::narrow ? 1 : w % 2;
+  const uint8_t* const at = memory + chunk * chunk_bytes + BitRows::place(tile_rows, half, row) + 8 * place;
+  return *reinterpret_cast<const uint64_t*>(at);
 }
 
 template <class Words, Form kForm>
@@ -227,7 +266,7 @@ __global__ void __launch_bounds__(threads, 2)
   uint8_t* const held = memory + chunks * chunk_bytes;
   const int64_t begin = int64_t(blockIdx.y) * segment_codes, past = begin + segment_codes;
   const int64_t end = past < args.database.count ? past : args.database.count;
-  const int64_t words = words_of(args.database.width);
+  const int words = int(words_of(args.database.width));
   const int thread = int(threadIdx.x), rank = thread % group_threads, group = thread / group_threads;
   const int row = thread / 2, half = thread % 2;
   const Queries<kForm> queries(args, int64_t(blockIdx.x) * tile_queries, chunks, memory);
@@ -237,6 +276,11 @@ __global__ void __launch_bounds__(threads, 2)
   Reader<kForm, Words> reader(codes, begin, end, words, chunks, row, half);
   BitProducts products(rank);
   Found found(&found_memory[warp_of_thread()]);
+  const auto append = [&](int64_t n, int of) {
+    int32_t distance = 0;
+    for (int w = 0; w < words; ++w) distance += popcount(uint64_t(codes(n, w)) ^ query_word<kForm>(memory, of, w));
+    args.append(int64_t(blockIdx.x) * tile_queries + of, n, distance);
+  };
   int32_t d[64] = {};
   int32_t ones = 0;
   int stage = 0, parity = 0;
@@ -262,37 +306,30 @@ __global__ void __launch_bounds__(threads, 2)
     }
     multiply(kForm == Form::wide ? chunks - 1 : 0);
     products.wait(d);
-    unsigned near = 0;
-#pragma unroll
-    for (int i = 0; i < 64; i += part) near |= unsigned(any_near(d, i, queries, ones_of[parity], rank)) << (i / part);
-    if (!__any_sync(kFullWarp, near != 0)) continue;
-#pragma unroll
-    for (int first = 0; first < 64; first += part) {
-      if ((near >> (first / part) & 1) == 0) continue;
-#pragma unroll
-      for (int i = first; i < first + part; ++i) {
-        const int own = i / 2 % 2;
+    const bool near = any_near<kForm>(d, queries.limit, ones_of[parity], rank);
+    if (!__any_sync(kFullWarp, near)) continue;
+    if (near) {
+      unsigned low = which_near<kForm, 0>(d, queries.limit), high = which_near<kForm, 32>(d, queries.limit);
+      while ((low | high) != 0) {
+        const int i = low != 0 ? __ffs(int(low)) - 1 : __ffs(int(high)) + 31;
+        if (low != 0)
+          low &= low - 1;
+        else
+          high &= high - 1;
         const int64_t n = tile + product_column(rank, i);
-        const int32_t distance = distance_of<kForm>(d[i], queries.reach[own], queries.ones[own]);
-        if (distance <= queries.reach[own] && n < end && is_allowed(args.allow, n))
-          found.add(args, queries.query[own], n, distance);
+        const int of = group * 64 + product_row(rank, i);
+        if (n < end && is_allowed(args.allow, n) && !found.note(n, of)) append(n, of);
       }
     }
-    found.append(args, Found::full);
+    found.empty(Found::full, append);
   }
-  found.append(args, 1);
+  found.empty(1, append);
 }
 
 template <Form kForm, class Words>
 cudaError_t launch_tensor(const Gathering& args, const Words& words, int chunks, cudaStream_t stream) {
   constexpr int64_t blocks = 1 << 12, least_codes = 32 * tile_rows;
   const auto kernel = gather_tensor_kernel<Words, kForm>;
-#if !defined(FASTHASH_CUDA_ON_CPU)
-  cudaFuncAttributes built{};
-  const cudaError_t error = cudaFuncGetAttributes(&built, kernel);
-  if (error != cudaSuccess) return error;
-  if (built.binaryVersion != 90 || built.ptxVersion != 90) return cudaErrorNotSupported;
-#endif
   const int64_t query_tiles = ceil_div(args.queries.count, tile_queries);
   const Segments segments = cut_segments(args.database.count, query_tiles, blocks, least_codes, tile_rows);
   const dim3 grid(unsigned(query_tiles), unsigned(segments.count));
@@ -301,6 +338,20 @@ cudaError_t launch_tensor(const Gathering& args, const Words& words, int chunks,
 }
 
 }  // namespace
+
+bool gathers_on_tensor_cores() {
+#if defined(FASTHASH_CUDA_ON_CPU)
+  return true;
+#else
+  cudaFuncAttributes built{};
+  const auto kernel = gather_tensor_kernel<PackedWords<uint64_t>, Form::narrow>;
+  if (cudaFuncGetAttributes(&built, kernel) != cudaSuccess) {
+    (void)cudaGetLastError();
+    return false;
+  }
+  return built.binaryVersion == 90 && built.ptxVersion == 90;
+#endif
+}
 
 int gather_codes_tensor_cuda(const Gathering& args, void* stream) {
   const int64_t words = words_of(args.database.width);

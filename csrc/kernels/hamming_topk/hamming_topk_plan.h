@@ -22,7 +22,7 @@ struct HammingTopkPlan {
   RankCut sample;                  // cut of the sample
   int64_t sample_every;            // one group of 8 codes in as many
   int64_t sample_codes, sample_k;  // what the list reaches is the distance of the sample's k-th nearest code
-  bool tensor_cores;               // gather on those of sm_90a: not run on a device, so never chosen by the plan
+  bool tensor_cores;               // gather on those of sm_90a, where the device has them
 
   bool gathers() const { return capacity > 0; }
   // Number of int32. Lists lie where ranking has its counts: (queries, capacity) distances and positions, (queries)
@@ -33,6 +33,7 @@ struct HammingTopkPlan {
 
 constexpr int64_t gather_capacity = 4096;            // what a block sorts in shared memory
 constexpr int64_t gather_capacity_of_few = 1 << 16;  // of the lists of a few queries, which are cut before
+constexpr int64_t tensor_queries = 64;               // half of what the tensor cores multiply at a time
 constexpr int64_t gather_few = 16;                   // fewer queries than these are a few
 
 // Where it pays to gather: lists are short beside the database and beside what they may hold. For a few queries more
@@ -47,11 +48,13 @@ inline bool gathering_pays(const HammingTopk& args) {
 // A list holds about sample_k * share codes, and all others at the same distance. A few queries can afford long lists,
 // and save on the sample.
 inline void plan_gathering(const HammingTopk& args, HammingTopkPlan& plan) {
-  constexpr int64_t segments_of_many = 8, segments_of_few = 64, sample_of_few = 1 << 14, most_share = 1024;
+  constexpr int64_t blocks = 1 << 12, sample_of_few = 1 << 14, most_share = 1024;
   const bool few = args.queries.count < gather_few;
-  const int64_t groups = args.database.count / group_codes, segments = few ? segments_of_few : segments_of_many;
+  const int64_t groups = args.database.count / group_codes;
+  const int64_t segments = std::clamp<int64_t>(blocks / std::max<int64_t>(args.queries.count, 1), 8, 64);
   const int64_t usual = args.k <= 128 ? 32 : 16;
   const int64_t share = few ? std::clamp(args.database.count / sample_of_few, usual, most_share) : usual;
+  plan.tensor_cores = args.queries.count >= tensor_queries;
   plan.capacity = few ? gather_capacity_of_few : gather_capacity;
   plan.sample_every = share;
   plan.sample_codes = std::max<int64_t>(groups / share, 1) * group_codes;

@@ -41,7 +41,7 @@ std::string describe(const Thread& waiting) {
 
 Block::Block(const Launch& launch, const std::function<void()>& thread)
     : launch_(launch),
-      shared_(launch.shared_bytes, garbage_byte(fibre_order())),
+      shared_(launch.shared_bytes, shared_bytes_at_most(launch.kernel), garbage_byte(fibre_order())),
       count_(int(launch.block.x * launch.block.y * launch.block.z)) {
   threads_ = thread_pool(count_);
   body_ = [this, &thread] {
@@ -224,7 +224,7 @@ void Block::complete_exchange(Warp& warp, int first_thread, std::uint32_t mask) 
 
 void* Block::shared_object(const void* key, std::size_t bytes, std::size_t alignment) {
   void* object = shared_.object(key, bytes, alignment);
-  if (object == nullptr) fault("the kernel's static shared memory exceeds 48 KB");
+  if (object == nullptr) fault("the kernel's static and dynamic shared memory exceed 48 KB, or what it asked for");
   return object;
 }
 

@@ -176,6 +176,11 @@ __global__ void trap_kernel() {
   if (threadIdx.x == 1) __trap();
 }
 
+__global__ void some_static_shared_kernel() {
+  FH_SHARED(double, value);
+  value = 0;
+}
+
 __global__ void too_much_static_shared_kernel() {
   FH_SHARED(double[6145], values);
   values[0] = 0;
@@ -221,7 +226,17 @@ TEST(endless_spinning_is_reported) {
 TEST(traps_are_reported) { CHECK_MESSAGE(fault_of(trap_kernel, 2), "thread (1, 0, 0): __trap()"); }
 
 TEST(too_much_static_shared_memory_is_reported) {
-  CHECK_MESSAGE(fault_of(too_much_static_shared_kernel, 1), "static shared memory exceeds 48 KB");
+  CHECK_MESSAGE(fault_of(too_much_static_shared_kernel, 1), "static and dynamic shared memory exceed 48 KB");
+}
+
+// A device refuses such a launch: the limit is one of both together.
+TEST(too_much_static_and_dynamic_shared_memory_is_reported) {
+  const auto launched = [](std::size_t dynamic_bytes) {
+    const dim3 one(1);
+    return cudaLaunchKernel(some_static_shared_kernel, one, one, nullptr, dynamic_bytes, nullptr);
+  };
+  CHECK_EQ(launched(48 * 1024 - 8), cudaSuccess);
+  CHECK_THROWS(launched(48 * 1024), "static and dynamic shared memory exceed 48 KB");
 }
 
 TEST(exceptions_of_device_code_reach_the_launch) {

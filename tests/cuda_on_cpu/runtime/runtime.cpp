@@ -58,6 +58,10 @@ bool too_large(dim3 v, std::uint64_t x, std::uint64_t y, std::uint64_t z) { retu
 
 namespace fasthash::cuda_on_cpu {
 
+std::size_t shared_bytes_at_most(const void* kernel) {
+  return shared_limits().count(kernel) == 0 ? kStaticSharedBytes : kDynamicSharedBytesAtMost;
+}
+
 cudaError_t check_launch(const Launch& launch) {
   const dim3 grid = launch.grid, block = launch.block;
   if (launch.kernel == nullptr) return record(cudaErrorInvalidDeviceFunction);

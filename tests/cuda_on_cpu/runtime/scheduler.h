@@ -48,6 +48,7 @@ struct Launch {
 
 void run(const Launch& launch, const std::function<void()>& thread);
 std::string function_name(const void* address);
+std::size_t shared_bytes_at_most(const void* kernel);  // static and dynamic, by what was asked for
 
 // What the lanes of a warp brought to a rendezvous.
 struct Exchange {

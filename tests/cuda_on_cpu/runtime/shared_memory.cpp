@@ -7,7 +7,8 @@
 
 namespace fasthash::cuda_on_cpu {
 
-SharedMemory::SharedMemory(std::size_t dynamic_bytes, unsigned char garbage) : garbage_(garbage) {
+SharedMemory::SharedMemory(std::size_t dynamic_bytes, std::size_t at_most, unsigned char garbage)
+    : garbage_(garbage), at_most_(at_most), bytes_(dynamic_bytes) {
   add(nullptr, dynamic_bytes, 16);
 }
 
@@ -23,8 +24,8 @@ void* SharedMemory::object(const void* key, std::size_t bytes, std::size_t align
   for (const Piece& piece : pieces_) {
     if (piece.key == key) return piece.memory;
   }
-  static_bytes_ += bytes;
-  return static_bytes_ > kStaticSharedBytes ? nullptr : add(key, bytes, alignment);
+  bytes_ += bytes;
+  return bytes_ > at_most_ ? nullptr : add(key, bytes, alignment);
 }
 
 void* SharedMemory::add(const void* key, std::size_t bytes, std::size_t alignment) {

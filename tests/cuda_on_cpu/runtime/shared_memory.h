@@ -15,14 +15,15 @@ constexpr std::size_t kDynamicSharedBytesAtMost =
 
 class SharedMemory {
  public:
-  SharedMemory(std::size_t dynamic_bytes, unsigned char garbage);
+  // `at_most` bytes in all, dynamic and static.
+  SharedMemory(std::size_t dynamic_bytes, std::size_t at_most, unsigned char garbage);
   ~SharedMemory();
   SharedMemory(const SharedMemory&) = delete;
   SharedMemory& operator=(const SharedMemory&) = delete;
 
   void start_block();
   void* dynamic() const { return pieces_.front().memory; }
-  // The object that `key` names, made on first use; null when static shared memory would exceed its limit.
+  // The object that `key` names, made on first use; null when shared memory would exceed its limit.
   void* object(const void* key, std::size_t bytes, std::size_t alignment);
 
  private:
@@ -34,7 +35,7 @@ class SharedMemory {
   void* add(const void* key, std::size_t bytes, std::size_t alignment);
 
   unsigned char garbage_;
-  std::size_t static_bytes_ = 0;
+  std::size_t at_most_, bytes_;
   std::vector<Piece> pieces_;  // the dynamic one first
 };
 
