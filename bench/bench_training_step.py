@@ -86,7 +86,9 @@ BENCHMARKS = [
         unit="images",
         cases=_cases(),
         libraries={
-            "fasthash": Library(_step(lambda: _order_aware("fused"), "l2"), needs="fasthash.losses:OrderAwareTripletLoss"),
+            "fasthash": Library(
+                _step(lambda: _order_aware("fused"), "l2"), needs="fasthash.losses:OrderAwareTripletLoss"
+            ),
             "reference": Library(_step(lambda: _order_aware("reference"), "l2"), quick=False),
             "no loss": Library(_step(lambda: _no_loss, None)),
         },
