@@ -53,7 +53,7 @@ def assert_same(found, expected):
     assert len(found) == len(expected)
     for tensor, right in zip(found, expected, strict=True):
         assert tensor.dtype == right.dtype
-        assert torch.equal(tensor.cpu(), right)
+        assert torch.equal(tensor.cpu(), right.cpu())
 
 
 def arguments(database, device, packed):

@@ -289,7 +289,7 @@ class HammingIndex:
             return [Piece(0, self._store.rows(allowed).to(self._device), None)], ids[allowed]
         mask = None if allowed is None else ops.pack_codes(allowed).to(self._device)
         if self._storage == "device" or not len(self):
-            return [Piece(0, database, mask)], ids
+            return [Piece(0, database.to(self._device), mask)], ids
         return pieces.streamed(database, mask, self._device), ids
 
     def _allowed(self, allow: Tensor) -> Tensor:

@@ -69,10 +69,7 @@ def _cut(database: PackedDatabase) -> Iterator[tuple[int, PackedDatabase]]:
 
 
 def _resident(pieces: list[tuple[int, PackedDatabase]], device: torch.device) -> Iterator[tuple[int, PackedDatabase]]:
-    """Yields the pieces on `device`, copied on a stream of their own while the one before is in use.
-
-    Not run on a device.
-    """
+    """Yields the pieces on `device`, copied on a stream of their own while the one before is in use."""
     if device.type != "cuda":
         yield from pieces
         return

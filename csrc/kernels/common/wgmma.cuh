@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Matrix products of bits on the tensor cores of sm_90a, for the 128 threads of a warpgroup: popcounts of ANDs of 64
-// rows of A with 128 rows of B, 256 bits at a time. Not run on a device: layouts, descriptors and fences follow the PTX
-// manual. On the CPU each member is one instruction's plain C++ twin, which acts as late as the instruction may.
+// rows of A with 128 rows of B, 256 bits at a time. Layouts, descriptors and fences follow the PTX manual. On
+// the CPU each member is one instruction's plain C++ twin, which acts as late as the instruction may.
 #pragma once
 
 #include <cstdint>

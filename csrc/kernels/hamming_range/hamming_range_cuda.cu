@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // The count is one pass over the database: a thread counts its codes for a few queries in registers. The results are
-// ranked (hamming_rank.h) with no distance beyond the radius counted. Not run on a device. Prediction: the count is
+// ranked (hamming_rank.h) with no distance beyond the radius counted. Prediction: the count is
 // bound by POPC; ranking takes up to two more such passes, and additions in shared memory for codes within the radius
 // only.
 #include <algorithm>

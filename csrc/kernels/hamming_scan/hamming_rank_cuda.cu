@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Not run on a device. Prediction: counting is bound by POPC (see hamming_tile.cuh): the one addition in shared memory
+// Prediction: counting is bound by POPC (see hamming_tile.cuh): the one addition in shared memory
 // for each pair compiles to ATOMS.POPC.INC, which adds up lanes that meet at one distance; a single query is bound by
 // one read of the database, since only segments that hold a result are read again.
 #include <cstdint>

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // A block for each query and a thread for each column. A warp looks at 32 items at a time, and adds those that share a
-// label one after the other. Not run on a device.
+// label one after the other.
 #include "common/cuda.h"
 #include "common/dispatch.h"
 #include "common/warp.cuh"

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Elements that lie side by side in memory take the flat kernels: 16-byte accesses of neighbouring threads, two in
 // flight for each tensor, one exponential and one reciprocal an element, no division of positions by the length of
-// rows. Not run on a device. Everything else takes the row kernels, a thread for up to eight neighbouring bits, which
+// rows. Everything else takes the row kernels, a thread for up to eight neighbouring bits, which
 // is one byte of packed codes. The penalty is summed in a fixed order: per thread, per block into `partials`, then over
 // the blocks by one last block.
 #include <algorithm>
