@@ -10,7 +10,7 @@ namespace {
 
 struct GatherCase {
   SearchCase search;
-  int64_t k, capacity;
+  int64_t k, capacity, sort_room = 0;  // 0: the plan's own
 };
 // Lists that hold all they should; that are too short for their codes, all or some of which are ranked after all;
 // masks; more queries than a tile; codes that end inside a tile; wide codes.
@@ -22,7 +22,17 @@ const GatherCase cases[] = {{{17, 700, 8, 0, 0xff}, 5, 4096},
                             {{2, 300, 800, 0, 0xff, true}, 30, 300},
                             {{5, 64, 3, 0, 0xff}, 64, 64}};
 
-TopkResult gather_on_device(const Search& search, bool packed, const GatherCase& c, int64_t queries_at_once) {
+// How many queries of the last round gathering left to ranking.
+int32_t unfinished_in(DeviceBuffer<int32_t>& workspace, const HammingTopkPlan& plan) {
+  int32_t unfinished = -1;  // the rest of the workspace need not be written
+  require(cudaDeviceSynchronize());
+  require(cudaMemcpy(&unfinished, workspace.data() + plan.queries_at_once * plan.of_a_query(), sizeof unfinished,
+                     cudaMemcpyDeviceToHost));
+  return unfinished;
+}
+
+TopkResult gather_on_device(const Search& search, bool packed, const GatherCase& c, int64_t queries_at_once,
+                            int32_t* unfinished = nullptr) {
   TopkResult result(search.queries.count, c.k);
   DeviceSearch on(search, packed);
   DeviceBuffer<int32_t> distances(result.distances.size());
@@ -33,11 +43,13 @@ TopkResult gather_on_device(const Search& search, bool packed, const GatherCase&
   CHECK(!plan.gathers());
   plan_gathering(args, plan);
   plan.capacity = c.capacity;
+  if (c.sort_room > 0) plan.sort_room = c.sort_room;
   plan.queries_at_once = queries_at_once;
   DeviceBuffer<int32_t> workspace(size_t(plan.workspace()));
   CHECK_EQ(hamming_topk_cuda(args, on.order.data(), plan, workspace.data(), nullptr), int(cudaSuccess));
   result.distances = distances.host();
   result.ids = found.host();
+  if (unfinished != nullptr) *unfinished = unfinished_in(workspace, plan);
   return result;
 }
 
@@ -64,25 +76,25 @@ TEST(hamming_topk_cuda_gathers_for_many_queries_by_itself) {
   CHECK_EQ(hamming_topk_cuda(args, nullptr, plan, workspace.data(), nullptr), int(cudaSuccess));
   CHECK_EQ(distances.host(), expected.distances);
   CHECK_EQ(found.host(), expected.ids);
-  int32_t unfinished = -1;  // the rest of the workspace need not be written
-  require(cudaDeviceSynchronize());
-  require(cudaMemcpy(&unfinished, workspace.data() + plan.queries_at_once * plan.of_a_query(), sizeof unfinished,
-                     cudaMemcpyDeviceToHost));
-  CHECK_EQ(unfinished, 0);
+  CHECK_EQ(unfinished_in(workspace, plan), 0);
 }
 
-// Lists longer than a block sorts: nearly all codes are at a few distances, so that a list takes whole multitudes; the
-// last case cuts a list to what is too much, and ranks after all.
+// Lists longer than a block sorts: nearly all codes are at a few distances, so that a list takes whole multitudes. They
+// are cut by distance, and at the last distance by position; with ids of its own a list of too many there is ranked
+// after all. A k for which a block sorts more than by default.
 TEST(hamming_topk_cuda_cuts_long_lists_of_a_few_queries) {
-  const GatherCase long_lists[] = {{{1, 9000, 8, 0, 0x0f, true}, 20, 1 << 14},
-                                   {{3, 6000, 2, 0, 0xff, false, 2}, 1024, 1 << 14},
-                                   {{5, 7000, 16, 8, 0x11}, 1000, 1 << 14},
-                                   {{2, 9000, 8, 0, 0x01}, 1024, 1 << 14}};
+  const GatherCase long_lists[] = {
+      {{1, 9000, 8, 0, 0x0f, true}, 20, 1 << 14},       {{3, 6000, 2, 0, 0xff, false, 2}, 1024, 1 << 14},
+      {{5, 7000, 16, 8, 0x11}, 1000, 1 << 14},          {{2, 9000, 8, 0, 0x01}, 1024, 1 << 14},
+      {{2, 9000, 8, 0, 0x01}, 700, 1 << 14, 720},       {{1, 9000, 8, 0, 0x03, false, 3}, 900, 1 << 14, 1000},
+      {{1, 9000, 8, 0, 0x01, true}, 700, 1 << 14, 720}, {{1, 9000, 8, 0, 0xff}, 5000, 1 << 14}};
   for (const GatherCase& c : long_lists) {
     const Search search(c.search);
     const TopkResult expected = search.nearest(c.k);
+    int32_t unfinished = -1;
     for (const bool packed : {false, true})
-      expect_same(gather_on_device(search, packed, c, c.search.queries), expected);
+      expect_same(gather_on_device(search, packed, c, c.search.queries, &unfinished), expected);
+    CHECK_EQ(unfinished > 0, c.sort_room > 0 && c.search.ids);
   }
 }
 
@@ -160,6 +172,7 @@ TEST(hamming_topk_cuda_of_random_cases_equals_sorting) {
     HammingTopkPlan plan = hamming_topk_plan(args);
     if (random() % 3 != 0) plan_gathering(args, plan);
     if (plan.gathers()) plan.capacity = std::max<int64_t>(k, between(1, 700));
+    if (random() % 2 == 0) plan.sort_room = between(1, 700);
     plan.queries_at_once = between(1, c.queries);
     DeviceBuffer<int32_t> workspace(size_t(plan.workspace()));
     CHECK_EQ(hamming_topk_cuda(args, on.order.data(), plan, workspace.data(), nullptr), int(cudaSuccess));

@@ -20,8 +20,6 @@ struct Gathering {
   int32_t* places;     // (Q, capacity) positions in the database
   int32_t* lengths;    // (Q) zeros at first
 
-  // How many entries of a list are sorted in the shared memory of a block.
-  FH_HD int64_t sortable() const { return capacity < gather_capacity ? capacity : gather_capacity; }
 #if defined(__CUDACC__) || defined(FASTHASH_CUDA_ON_CPU)
   __device__ int32_t reach_of(int64_t query) const { return reach[query * reach_stride]; }
   __device__ void append(int64_t query, int64_t n, int32_t distance) const {

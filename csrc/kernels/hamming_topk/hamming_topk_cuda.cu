@@ -15,70 +15,93 @@
 namespace fasthash {
 namespace {
 
-constexpr int sort_threads = 512;
+constexpr int pieces = 2048;                                       // of the positions, where a list is cut by them
+constexpr int64_t sort_bytes = sizeof(int64_t) + sizeof(int32_t);  // of an entry
 
 __device__ inline bool follows(int32_t distance, int64_t id, int32_t next_distance, int64_t next_id) {
   return distance > next_distance || (distance == next_distance && id > next_id);
 }
 
-// The distance that the k nearest of a list keep to, and in `kept` how many entries do. By the whole block; `counts` is
-// shared memory for `bins` numbers.
-__device__ inline int32_t bound_of_list(const int32_t* distances, int length, int64_t k, int bins, int32_t* counts,
-                                        int32_t* result, int& kept) {
-  for (int i = int(threadIdx.x); i < bins; i += sort_threads) counts[i] = 0;
+// The first `most` entries of a list keep to the key `bound`; so many entries `upto` it there are, `at` it among them.
+struct Cut {
+  int32_t bound, upto, at;
+};
+
+// By the whole block. key(i) is that of entry i, below `bins`, or negative where the entry does not count; `counts` is
+// shared memory for `bins` numbers. There are `most` entries that count, or more.
+template <int kThreads, class Key>
+__device__ inline Cut cut_list(int length, int64_t most, int bins, int32_t* counts, Cut* result, Key&& key) {
+  for (int i = int(threadIdx.x); i < bins; i += kThreads) counts[i] = 0;
   __syncthreads();
-  for (int i = int(threadIdx.x); i < length; i += sort_threads) atomicAdd(&counts[distances[i]], 1);
+  for (int i = int(threadIdx.x); i < length; i += kThreads)
+    if (const int32_t bin = key(i); bin >= 0) atomicAdd(&counts[bin], 1);
   __syncthreads();
   if (warp_of_thread() == 0) {
     int32_t before = 0;
-    for (int first = 0; first < bins && before < k; first += kWarpSize) {
+    for (int first = 0; first < bins && before < most; first += kWarpSize) {
       const int bin = first + lane_of_thread();
       const int32_t count = bin < bins ? counts[bin] : 0, upto = before + warp_inclusive_scan(count);
-      if (upto >= k && upto - count < k) {
-        result[0] = bin;
-        result[1] = upto;
-      }
+      if (upto >= most && upto - count < most) *result = {bin, upto, count};
       before = __shfl_sync(kFullWarp, upto, kWarpSize - 1);
     }
   }
   __syncthreads();
-  kept = result[1];
-  const int32_t bound = result[0];
-  __syncthreads();  // before anybody writes to `counts`
-  return bound;
+  const Cut cut = *result;
+  __syncthreads();  // before anybody writes to `counts` or `result`
+  return cut;
+}
+
+// What of a list is sorted: entries nearer than `distance`, and at it those at positions up to `last`.
+struct Kept {
+  int32_t distance, last;
+  int length;
+  __device__ bool takes(int32_t of, int32_t n) const { return of < distance || (of == distance && n <= last); }
+};
+
+// What the k nearest of a list keep to, where that is more than `room` holds also by position, which is their id.
+template <int kThreads>
+__device__ inline Kept kept_of(const HammingTopk& args, const int32_t* distances, const int32_t* places, int listed,
+                               int room, int32_t* counts, Cut* result) {
+  const int bins = int(8 * args.database.width + 1);
+  const Cut near = cut_list<kThreads>(listed, args.k, bins, counts, result, [&](int i) { return distances[i]; });
+  if (near.upto <= room || args.ids != nullptr) return {near.bound, INT32_MAX, near.upto};
+  int shift = 0;
+  while (args.database.count >> shift > pieces) ++shift;
+  const int nearer = near.upto - near.at;
+  const auto piece = [&](int i) { return distances[i] == near.bound ? places[i] >> shift : -1; };
+  const Cut first = cut_list<kThreads>(listed, args.k - nearer, pieces + 1, counts, result, piece);
+  return {near.bound, int32_t(((int64_t(first.bound) + 1) << shift) - 1), nearer + first.upto};
 }
 
 // A block for each query: its list sorted, or its number put down in `unfinished` behind how many there are. Of a list
-// that is longer than can be sorted only the distances of the k nearest are taken.
-__global__ void __launch_bounds__(sort_threads) sort_kernel(HammingTopk args, Gathering lists, int32_t* unfinished) {
+// longer than there is room to sort only what the k nearest keep to is taken.
+template <int kThreads>
+__global__ void __launch_bounds__(kThreads)
+    sort_kernel(HammingTopk args, Gathering lists, int room, int32_t* unfinished) {
   FH_DYNAMIC_SHARED(int64_t, ids);
-  FH_SHARED(int32_t[2], bound_and_kept);
+  FH_SHARED(Cut, cut);
   FH_SHARED(int32_t, taken);
   const int64_t query = blockIdx.x, first = query * lists.capacity;
-  const int room = int(lists.sortable());
   int32_t* const distances = reinterpret_cast<int32_t*>(ids + room);
   const int listed = lists.lengths[query];
   const int32_t *all = lists.distances + first, *places = lists.places + first;
-  int length = listed;
-  int32_t bound = INT32_MAX;
-  const bool complete = listed >= args.k && listed <= lists.capacity;
-  if (complete && listed > room)
-    bound = bound_of_list(all, listed, args.k, int(8 * args.database.width + 1), reinterpret_cast<int32_t*>(ids),
-                          bound_and_kept, length);
-  if (!complete || length > room) {
+  const bool complete = listed >= args.k && listed <= lists.capacity, cuts = complete && listed > room;
+  Kept kept{INT32_MAX, 0, listed};
+  if (cuts) kept = kept_of<kThreads>(args, all, places, listed, room, reinterpret_cast<int32_t*>(ids), &cut);
+  if (!complete || kept.length > room) {
     if (threadIdx.x == 0) unfinished[1 + atomicAdd(&unfinished[0], 1)] = int32_t(query);
     return;
   }
   if (threadIdx.x == 0) taken = 0;
   __syncthreads();
-  for (int i = int(threadIdx.x); i < listed; i += sort_threads) {
-    if (all[i] > bound) continue;
-    const int at = bound == INT32_MAX ? i : atomicAdd(&taken, 1);
-    const int64_t n = places[i];
+  for (int i = int(threadIdx.x); i < listed; i += kThreads) {
+    const int32_t n = places[i];
+    if (!kept.takes(all[i], n)) continue;
+    const int at = cuts ? atomicAdd(&taken, 1) : i;
     ids[at] = args.ids == nullptr ? n : args.ids[n];
     distances[at] = all[i];
   }
-  bitonic_sort(length, [&](int i, int j) {
+  bitonic_sort(kept.length, [&](int i, int j) {
     const int64_t id = ids[i], next_id = ids[j];
     const int32_t distance = distances[i], next_distance = distances[j];
     if (!follows(distance, id, next_distance, next_id)) return;
@@ -87,10 +110,22 @@ __global__ void __launch_bounds__(sort_threads) sort_kernel(HammingTopk args, Ga
     distances[i] = next_distance;
     distances[j] = distance;
   });
-  for (int64_t i = threadIdx.x; i < args.k; i += sort_threads) {
+  for (int64_t i = threadIdx.x; i < args.k; i += kThreads) {
     args.distances[query * args.k + i] = distances[i];
     args.found[query * args.k + i] = ids[i];
   }
+}
+
+// Entries that a block of the current device has room to sort, at most as many as planned.
+int64_t sort_room_of(const HammingTopkPlan& plan) {
+  constexpr int64_t own = 1024;  // shared memory that is not asked for at the launch
+  int device = 0, bytes = 0;
+  if (cudaGetDevice(&device) != cudaSuccess ||
+      cudaDeviceGetAttribute(&bytes, cudaDevAttrMaxSharedMemoryPerBlockOptin, device) != cudaSuccess) {
+    (void)cudaGetLastError();
+    return std::min(plan.sort_room, small_sort_room);
+  }
+  return std::min({plan.sort_room, plan.capacity, (bytes - own) / sort_bytes});
 }
 
 Ranking ranking_of(const HammingTopk& args, const int64_t* order, const HammingTopkPlan& plan, int32_t* workspace) {
@@ -115,8 +150,8 @@ Gathering gathering_of(const HammingTopk& args, const HammingTopkPlan& plan, int
 }
 
 // Leaves in `unfinished` the queries that remain to be ranked.
-cudaError_t gather(const HammingTopk& args, const HammingTopkPlan& plan, int32_t* workspace, int32_t* unfinished,
-                   cudaStream_t stream) {
+cudaError_t gather(const HammingTopk& args, const HammingTopkPlan& plan, int64_t room, int32_t* workspace,
+                   int32_t* unfinished, cudaStream_t stream) {
   Ranking sample = ranking_of(args, nullptr, plan, workspace);
   sample.cut = plan.sample;
   sample.most = plan.sample_k;
@@ -129,16 +164,21 @@ cudaError_t gather(const HammingTopk& args, const HammingTopkPlan& plan, int32_t
   const auto fill = plan.tensor_cores && gathers_on_tensor_cores() ? gather_codes_tensor_cuda : gather_codes_cuda;
   if (error == cudaSuccess) error = cudaError_t(fill(lists, stream));
   if (error != cudaSuccess) return error;
-  return launch(sort_kernel, unsigned(args.queries.count), sort_threads,
-                size_t(lists.sortable()) * (sizeof(int64_t) + sizeof(int32_t)), stream, args, lists, unfinished);
+  const auto sort = [&](auto kernel, unsigned threads) {
+    const int64_t counts = std::max<int64_t>(8 * args.database.width, pieces) + 1;
+    const size_t shared = size_t(std::max<int64_t>(room * sort_bytes, counts * int64_t(sizeof(int32_t))));
+    return launch(kernel, unsigned(args.queries.count), threads, shared, stream, args, lists, int(room), unfinished);
+  };
+  return room > small_sort_room ? sort(sort_kernel<1024>, 1024) : sort(sort_kernel<512>, 512);
 }
 
 cudaError_t search(const HammingTopk& args, const int64_t* order, const HammingTopkPlan& plan, int32_t* workspace,
                    cudaStream_t stream) {
   Ranking ranking = ranking_of(args, order, plan, workspace);
-  if (plan.gathers()) {
+  const int64_t room = plan.gathers() ? sort_room_of(plan) : 0;
+  if (room >= args.k) {
     int32_t* const unfinished = workspace + plan.queries_at_once * plan.of_a_query();
-    const cudaError_t error = gather(args, plan, workspace, unfinished, stream);
+    const cudaError_t error = gather(args, plan, room, workspace, unfinished, stream);
     if (error != cudaSuccess) return error;
     ranking.list = unfinished;
   }

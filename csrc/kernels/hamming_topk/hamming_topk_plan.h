@@ -19,6 +19,7 @@ struct HammingTopkPlan {
   RankCut cut;
   int64_t queries_at_once;
   int64_t capacity;                // of the list of a query
+  int64_t sort_room;               // entries that a block sorts in shared memory; a longer list is cut before
   RankCut sample;                  // cut of the sample
   int64_t sample_every;            // one group of 8 codes in as many
   int64_t sample_codes, sample_k;  // what the list reaches is the distance of the sample's k-th nearest code
@@ -31,22 +32,25 @@ struct HammingTopkPlan {
   int64_t workspace() const { return queries_at_once * of_a_query() + (gathers() ? queries_at_once + 1 : 0); }
 };
 
-constexpr int64_t gather_capacity = 4096;            // what a block sorts in shared memory
-constexpr int64_t gather_capacity_of_few = 1 << 16;  // of the lists of a few queries, which are cut before
-constexpr int64_t tensor_queries = 64;               // half of what the tensor cores multiply at a time
-constexpr int64_t gather_few = 16;                   // fewer queries than these are a few
+constexpr int64_t gather_capacity = 4096;            // of lists for a small k
+constexpr int64_t gather_capacity_of_few = 1 << 16;  // of the lists of a few queries
+constexpr int64_t gather_small_k = 1024;
+constexpr int64_t gather_most_k = 10 << 10;
+constexpr int64_t small_sort_room = 4096, large_sort_room = 1 << 14;  // 48 and 192 KiB
+constexpr int64_t tensor_queries = 64;  // half of what the tensor cores multiply at a time
+constexpr int64_t gather_few = 16;      // fewer queries than these are a few
 
 // Where it pays to gather: lists are short beside the database and beside what they may hold. For a few queries more
 // launches have to be paid for.
 inline bool gathering_pays(const HammingTopk& args) {
-  constexpr int64_t least_codes = 1 << 13, least_codes_of_few = 1 << 19, most_k = gather_capacity / 4, most_bytes = 512;
+  constexpr int64_t least_codes = 1 << 13, least_codes_of_few = 1 << 19, most_bytes = 512;
   const int64_t least = args.queries.count < gather_few ? least_codes_of_few : least_codes;
-  return args.queries.count > 0 && args.database.count >= std::max(least, 8 * args.k) && args.k <= most_k &&
+  return args.queries.count > 0 && args.database.count >= std::max(least, 8 * args.k) && args.k <= gather_most_k &&
          args.database.width <= most_bytes;
 }
 
-// A list holds about sample_k * share codes, and all others at the same distance. A few queries can afford long lists,
-// and save on the sample.
+// A list holds about sample_k * share codes, and all others at the same distance: with random codes up to three times
+// k. A few queries can afford long lists, and save on the sample.
 inline void plan_gathering(const HammingTopk& args, HammingTopkPlan& plan) {
   constexpr int64_t blocks = 1 << 12, sample_of_few = 1 << 14, most_share = 1024;
   const bool few = args.queries.count < gather_few;
@@ -55,7 +59,9 @@ inline void plan_gathering(const HammingTopk& args, HammingTopkPlan& plan) {
   const int64_t usual = args.k <= 128 ? 32 : 16;
   const int64_t share = few ? std::clamp(args.database.count / sample_of_few, usual, most_share) : usual;
   plan.tensor_cores = args.queries.count >= tensor_queries;
-  plan.capacity = few ? gather_capacity_of_few : gather_capacity;
+  const bool small_k = args.k <= gather_small_k;
+  plan.capacity = few ? gather_capacity_of_few : small_k ? gather_capacity : args.k <= 4096 ? 1 << 14 : 1 << 15;
+  plan.sort_room = small_k ? small_sort_room : large_sort_room;
   plan.sample_every = share;
   plan.sample_codes = std::max<int64_t>(groups / share, 1) * group_codes;
   // Four standard deviations above what the sample holds of the k nearest, if these are anywhere.
