@@ -11,6 +11,7 @@ namespace {
 struct GatherCase {
   SearchCase search;
   int64_t k, capacity, sort_room = 0;  // 0: the plan's own
+  bool sample_twice = false;
 };
 // Lists that hold all they should; that are too short for their codes, all or some of which are ranked after all;
 // masks; more queries than a tile; codes that end inside a tile; wide codes.
@@ -20,7 +21,10 @@ const GatherCase cases[] = {{{17, 700, 8, 0, 0xff}, 5, 4096},
                             {{20, 600, 8, 0, 0x03, true, 2}, 9, 64},
                             {{16, 512, 16, 8, 0xff, false, 90}, 8, 64},
                             {{2, 300, 800, 0, 0xff, true}, 30, 300},
-                            {{5, 64, 3, 0, 0xff}, 64, 64}};
+                            {{5, 64, 3, 0, 0xff}, 64, 64},
+                            {{18, 3000, 8, 0, 0xff, true, 2}, 9, 4096, 0, true},
+                            {{3, 5000, 12, 4, 0xff}, 40, 500, 0, true},
+                            {{2, 900, 4, 0, 0x01}, 5, 128, 0, true}};
 
 // How many queries of the last round gathering left to ranking.
 int32_t unfinished_in(DeviceBuffer<int32_t>& workspace, const HammingTopkPlan& plan) {
@@ -41,7 +45,7 @@ TopkResult gather_on_device(const Search& search, bool packed, const GatherCase&
                          on.allow.data(), distances.data(),   found.data()};
   HammingTopkPlan plan = hamming_topk_plan(args);
   CHECK(!plan.gathers());
-  plan_gathering(args, plan);
+  plan_gathering(args, plan, c.sample_twice);
   plan.capacity = c.capacity;
   if (c.sort_room > 0) plan.sort_room = c.sort_room;
   plan.queries_at_once = queries_at_once;
@@ -103,7 +107,8 @@ TEST(hamming_topk_cuda_gathers_for_one_query_of_many_codes_by_itself) {
   const HammingTopkPlan plan = hamming_topk_plan(args);
   CHECK(plan.gathers());
   CHECK_EQ(plan.capacity, gather_capacity_of_few);
-  CHECK(plan.sample_k < plan.sample_codes);
+  CHECK(plan.sample.k < plan.sample.codes);
+  CHECK_EQ(plan.first.codes, 0);
 }
 
 void expect_sound(const RankCut& cut, int64_t codes) {
@@ -111,6 +116,12 @@ void expect_sound(const RankCut& cut, int64_t codes) {
   CHECK((cut.segments - 1) * cut.segment_codes < codes);
   CHECK_EQ(cut.segment_codes % 32, 0);
   CHECK(cut.segments <= 65535);  // rows of a grid
+}
+
+void expect_sound(const HammingTopkSample& sample, int64_t codes) {
+  expect_sound(sample.cut, sample.codes);
+  CHECK((sample.codes / group_codes - 1) * sample.every * group_codes + group_codes <= codes);
+  CHECK(sample.k >= 1 && sample.k <= sample.codes);
 }
 
 // Grids have less than 2^31 columns: the largest has one for each query and segment.
@@ -131,10 +142,9 @@ TEST(hamming_topk_plan_bounds_grids_and_the_workspace) {
           CHECK(plan.workspace() <= std::max<int64_t>(1 << 24, codes + 2 * plan.cut.bins + 1024));
           CHECK(plan.queries_at_once * plan.cut.segments < INT32_MAX);
           if (!plan.gathers()) continue;
-          expect_sound(plan.sample, plan.sample_codes);
-          CHECK((plan.sample_codes / group_codes - 1) * plan.sample_every * group_codes + group_codes <= codes);
-          CHECK(plan.sample_k >= 1 && plan.sample_k <= plan.sample_codes);
           CHECK(k <= plan.capacity);
+          expect_sound(plan.sample, codes);
+          if (plan.first.codes > 0) expect_sound(plan.first, codes);
         }
       }
     }
@@ -170,7 +180,7 @@ TEST(hamming_topk_cuda_of_random_cases_equals_sorting) {
     const HammingTopk args{on.query_rows,   on.database.view(), k,           on.ids.data(),
                            on.allow.data(), distances.data(),   found.data()};
     HammingTopkPlan plan = hamming_topk_plan(args);
-    if (random() % 3 != 0) plan_gathering(args, plan);
+    if (random() % 3 != 0) plan_gathering(args, plan, random() % 2 == 0);
     if (plan.gathers()) plan.capacity = std::max<int64_t>(k, between(1, 700));
     if (random() % 2 == 0) plan.sort_room = between(1, 700);
     plan.queries_at_once = between(1, c.queries);

@@ -25,11 +25,16 @@ struct Lists {
   std::vector<List> codes;
 };
 
-Lists naive_lists(const Search& search) {
+int64_t positions_of(const Search& search, int64_t every) {
+  return every == 1 ? search.database.count : search.database.count / group_codes / every * group_codes;
+}
+
+Lists naive_lists(const Search& search, int64_t every = 1) {
   Lists lists;
   for (int64_t q = 0; q < search.queries.count; ++q) {
     List& list = lists.codes.emplace_back();
-    for (int64_t n = 0; n < search.database.count; ++n) {
+    for (int64_t position = 0; position < positions_of(search, every); ++position) {
+      const int64_t n = position / group_codes * group_codes * every + position % group_codes;
       const int32_t distance = naive_distance(search.queries, q, search.database, n);
       if (search.allows(n) && distance <= reach_of(search, q)) list.emplace(distance, int32_t(n));
     }
@@ -38,7 +43,7 @@ Lists naive_lists(const Search& search) {
   return lists;
 }
 
-void expect_lists(Way way, const Search& search, bool packed, const Lists& expected) {
+void expect_lists(Way way, const Search& search, bool packed, const Lists& expected, int64_t every) {
   const int64_t queries = search.queries.count, capacity = std::max<int64_t>(search.database.count, 1);
   DeviceSearch on(search, packed);
   std::vector<int32_t> reach;
@@ -46,7 +51,7 @@ void expect_lists(Way way, const Search& search, bool packed, const Lists& expec
   DeviceBuffer<int32_t> reaches(reach), lengths(std::vector<int32_t>(size_t(queries), 0));
   DeviceBuffer<int32_t> distances(size_t(queries * capacity)), places(size_t(queries * capacity));
   const int status = way({on.query_rows, on.database.view(), on.allow.data(), reaches.data(), 3, capacity,
-                          distances.data(), places.data(), lengths.data()},
+                          distances.data(), places.data(), lengths.data(), positions_of(search, every), every},
                          nullptr);
   CHECK_EQ(status, int(cudaSuccess));
   CHECK_EQ(lengths.host(), expected.lengths);
@@ -71,8 +76,26 @@ void expect_lists_of_every_case(Way way) {
   for (const SearchCase& c : cases) {
     const Search search(c);
     const Lists expected = naive_lists(search);
-    for (const bool packed : {false, true}) in_every_order([&] { expect_lists(way, search, packed, expected); });
+    for (const bool packed : {false, true}) in_every_order([&] { expect_lists(way, search, packed, expected, 1); });
   }
+}
+
+// Of a sample, as it is gathered to learn how far lists have to reach.
+void expect_lists_of_samples(Way way) {
+  for (const SearchCase& c : {SearchCase{129, 1100, 8, 0, 0xff, false, 3}, SearchCase{3, 900, 4, 0, 0xff},
+                              SearchCase{33, 2200, 16, 8, 0xff}, SearchCase{5, 1500, 33, 0, 0x11}}) {
+    const Search search(c);
+    for (const int64_t every : {2, 5}) {
+      const Lists expected = naive_lists(search, every);
+      for (const bool packed : {false, true}) expect_lists(way, search, packed, expected, every);
+    }
+  }
+}
+
+TEST(gather_codes_cuda_looks_at_a_sample_alone) { expect_lists_of_samples(gather_codes_cuda); }
+TEST(gather_codes_tensor_cuda_looks_at_a_sample_alone) {
+  if (!gathers_on_tensor_cores()) return void(std::puts("skipped: this device is not of sm_90a"));
+  expect_lists_of_samples(gather_codes_tensor_cuda);
 }
 
 TEST(gather_codes_cuda_equals_counting_bits) { expect_lists_of_every_case(gather_codes_cuda); }
@@ -91,7 +114,7 @@ TEST(hamming_topk_cuda_on_tensor_cores_equals_sorting) {
     const HammingTopk args{on.query_rows,   on.database.view(), 9,           on.ids.data(),
                            on.allow.data(), distances.data(),   found.data()};
     HammingTopkPlan plan = hamming_topk_plan(args);
-    plan_gathering(args, plan);
+    plan_gathering(args, plan, true);
     plan.tensor_cores = true;
     DeviceBuffer<int32_t> workspace(size_t(plan.workspace()));
     const int status = hamming_topk_cuda(args, on.order.data(), plan, workspace.data(), nullptr);

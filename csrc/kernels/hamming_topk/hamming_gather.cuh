@@ -14,13 +14,18 @@ struct Gathering {
   CodeRows queries;
   Database database;
   const uint8_t* allow;
-  const int32_t* reach;  // (Q), `reach_stride` apart: the largest distance that a query's list takes
+  int32_t* reach;  // (Q), `reach_stride` apart: the largest distance that a query's list takes
   int64_t reach_stride, capacity;
   int32_t* distances;  // (Q, capacity)
   int32_t* places;     // (Q, capacity) positions in the database
   int32_t* lengths;    // (Q) zeros at first
+  int64_t positions;   // codes to look at
+  int64_t every;       // 1, or of a sample the step from one of its groups of 8 codes to the next
 
 #if defined(__CUDACC__) || defined(FASTHASH_CUDA_ON_CPU)
+  __device__ int64_t code_at(int64_t position) const {
+    return every == 1 ? position : position / group_codes * (group_codes * every) + position % group_codes;
+  }
   __device__ int32_t reach_of(int64_t query) const { return reach[query * reach_stride]; }
   __device__ void append(int64_t query, int64_t n, int32_t distance) const {
     const int32_t place = atomicAdd(&lengths[query], 1);

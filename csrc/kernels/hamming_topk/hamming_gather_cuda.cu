@@ -23,7 +23,7 @@ __global__ void __launch_bounds__(threads) gather_kernel(Gathering args, Words c
   using Word = typename Words::Word;
   FH_SHARED(Word[Tile::room], memory);
   const int64_t first_query = int64_t(blockIdx.x) * kQueries, begin = int64_t(blockIdx.y) * segment_codes;
-  const int64_t past = begin + segment_codes, end = past < args.database.count ? past : args.database.count;
+  const int64_t past = begin + segment_codes, end = past < args.positions ? past : args.positions;
   Tile tile(codes, args.queries, memory);
   tile.take({nullptr, args.queries.count}, first_query);
   int32_t reach[kQueries];
@@ -33,21 +33,21 @@ __global__ void __launch_bounds__(threads) gather_kernel(Gathering args, Words c
     int32_t distances[kAhead][kQueries];
     if constexpr (kAhead == 1) {
       const int64_t n = first + threadIdx.x;
-      tile.distances(n < end ? n : begin, distances[0]);
+      tile.distances(args.code_at(n < end ? n : begin), distances[0]);
     } else {
       int64_t at[kAhead];
 #pragma unroll
       for (int j = 0; j < kAhead; ++j)
-        at[j] = first + j * threads + threadIdx.x < end ? first + j * threads + threadIdx.x : begin;
+        at[j] = args.code_at(first + j * threads + threadIdx.x < end ? first + j * threads + threadIdx.x : begin);
       tile.distances_ahead(at, distances);
     }
 #pragma unroll
     for (int j = 0; j < kAhead; ++j) {
-      const int64_t n = first + j * threads + threadIdx.x;
+      const int64_t position = first + j * threads + threadIdx.x, n = args.code_at(position);
       bool near = false;
 #pragma unroll
       for (int i = 0; i < kQueries; ++i) near |= distances[j][i] <= reach[i];
-      if (!near || n >= end || !is_allowed(args.allow, n)) continue;
+      if (!near || position >= end || !is_allowed(args.allow, n)) continue;
 #pragma unroll
       for (int i = 0; i < kQueries; ++i)
         if (distances[j][i] <= reach[i]) args.append(first_query + i, n, distances[j][i]);
@@ -109,7 +109,7 @@ template <int kQueries, int kAhead, class Words>
 cudaError_t launch_gather(const Gathering& args, const Words& words, cudaStream_t stream) {
   constexpr int64_t blocks = 1 << 13, least_codes = 16 * threads;
   const int64_t groups = ceil_div(args.queries.count, kQueries);
-  const Segments segments = cut_segments(args.database.count, groups, blocks, least_codes, kAhead * threads);
+  const Segments segments = cut_segments(args.positions, groups, blocks, least_codes, kAhead * threads);
   const dim3 grid(unsigned(groups), unsigned(segments.count));
   return launch(gather_kernel<Words, kQueries, kAhead>, grid, threads, 0, stream, args, words, segments.codes);
 }

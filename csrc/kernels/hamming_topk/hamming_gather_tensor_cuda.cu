@@ -114,24 +114,25 @@ struct Queries {
 template <class Words>
 class Cursor {
  public:
-  __device__ Cursor(const Words& codes, int64_t n) : codes_(codes), n_(n) {}
-  __device__ void next_tile() { n_ += tile_rows; }
+  __device__ Cursor(const Words& codes, int64_t n, int64_t every) : codes_(codes), n_(n), step_(tile_rows * every) {}
+  __device__ void next_tile() { n_ += step_; }
   __device__ uint64_t operator()(int w) const { return uint64_t(codes_(n_, w)); }
 
  private:
   const Words& codes_;
-  int64_t n_;
+  int64_t n_, step_;
 };
 template <class W>
 class Cursor<PackedWords<W>> {
  public:
-  __device__ Cursor(const PackedWords<W>& codes, int64_t n)
-      : code_(codes.data + (n / lanes * codes.words) * lanes + n % lanes), step_(codes.words * tile_rows) {}
+  __device__ Cursor(const PackedWords<W>& codes, int64_t n, int64_t every)
+      : code_(codes.data + (n / lanes * codes.words) * lanes + n % lanes), step_(codes.words * tile_rows * every) {}
   __device__ void next_tile() { code_ += step_; }
   __device__ uint64_t operator()(int w) const { return uint64_t(code_[w * lanes]); }
 
  private:
   static constexpr int lanes = 64 / sizeof(W);
+  static_assert(tile_rows % lanes == 0 && lanes % group_codes == 0);
   const W* code_;
   int64_t step_;
 };
@@ -141,8 +142,13 @@ class Cursor<PackedWords<W>> {
 template <Form kForm, class Words>
 class Reader {
  public:
-  __device__ Reader(const Words& codes, int64_t begin, int64_t end, int words, int chunks, int row, int half)
-      : at_(codes, begin + row), left_(int(end - begin) - row), words_(words), chunks_(chunks), half_(half) {
+  __device__ Reader(const Gathering& args, const Words& codes, int64_t begin, int64_t end, int chunks, int row,
+                    int half)
+      : at_(codes, args.code_at(begin + row), args.every),
+        left_(int(end - begin) - row),
+        words_(int(words_of(args.database.width))),
+        chunks_(chunks),
+        half_(half) {
     next_ = read();
     after_ = read();
   }
@@ -265,7 +271,7 @@ __global__ void __launch_bounds__(threads, 2)
   FH_SHARED(Found::Memory[threads / kWarpSize], found_memory);
   uint8_t* const held = memory + chunks * chunk_bytes;
   const int64_t begin = int64_t(blockIdx.y) * segment_codes, past = begin + segment_codes;
-  const int64_t end = past < args.database.count ? past : args.database.count;
+  const int64_t end = past < args.positions ? past : args.positions;
   const int words = int(words_of(args.database.width));
   const int thread = int(threadIdx.x), rank = thread % group_threads, group = thread / group_threads;
   const int row = thread / 2, half = thread % 2;
@@ -273,7 +279,7 @@ __global__ void __launch_bounds__(threads, 2)
   const bool stores = kForm != Form::narrow || half == 0;
   if (kForm == Form::narrow && half == 1)
     for (int i = 0; i < stages; ++i) store_half(held + i * chunk_bytes, 1, row, {~uint64_t(0), ~uint64_t(0)});
-  Reader<kForm, Words> reader(codes, begin, end, words, chunks, row, half);
+  Reader<kForm, Words> reader(args, codes, begin, end, chunks, row, half);
   BitProducts products(rank);
   Found found(&found_memory[warp_of_thread()]);
   const auto append = [&](int64_t n, int of) {
@@ -316,9 +322,9 @@ __global__ void __launch_bounds__(threads, 2)
           low &= low - 1;
         else
           high &= high - 1;
-        const int64_t n = tile + product_column(rank, i);
+        const int64_t position = tile + product_column(rank, i), n = args.code_at(position);
         const int of = group * 64 + product_row(rank, i);
-        if (n < end && is_allowed(args.allow, n) && !found.note(n, of)) append(n, of);
+        if (position < end && is_allowed(args.allow, n) && !found.note(n, of)) append(n, of);
       }
     }
     found.empty(Found::full, append);
@@ -331,7 +337,7 @@ cudaError_t launch_tensor(const Gathering& args, const Words& words, int chunks,
   constexpr int64_t blocks = 1 << 12, least_codes = 32 * tile_rows;
   const auto kernel = gather_tensor_kernel<Words, kForm>;
   const int64_t query_tiles = ceil_div(args.queries.count, tile_queries);
-  const Segments segments = cut_segments(args.database.count, query_tiles, blocks, least_codes, tile_rows);
+  const Segments segments = cut_segments(args.positions, query_tiles, blocks, least_codes, tile_rows);
   const dim3 grid(unsigned(query_tiles), unsigned(segments.count));
   return launch(kernel, grid, threads, size_t((chunks + stages) * chunk_bytes), stream, args, words, segments.codes,
                 chunks);

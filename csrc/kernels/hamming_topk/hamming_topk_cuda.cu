@@ -58,6 +58,26 @@ struct Kept {
   __device__ bool takes(int32_t of, int32_t n) const { return of < distance || (of == distance && n <= last); }
 };
 
+// A block for each query: its list reaches no further than what the `most` nearest of its entries keep to, and is empty
+// again. So does one that has lost entries, which reaches too far then; of too few entries nothing is learnt.
+template <int kThreads>
+__global__ void __launch_bounds__(kThreads) shorten_kernel(Gathering lists, int64_t most) {
+  FH_DYNAMIC_SHARED(int32_t, counts);
+  FH_SHARED(Cut, cut);
+  const int64_t query = blockIdx.x;
+  const int32_t* const distances = lists.distances + query * lists.capacity;
+  const int32_t length = lists.lengths[query];
+  const int listed = length < lists.capacity ? length : int(lists.capacity);
+  const int bins = int(8 * lists.database.width + 1);
+  int32_t bound = lists.reach_of(query);
+  if (listed >= most)
+    bound = cut_list<kThreads>(listed, most, bins, counts, &cut, [&](int i) { return distances[i]; }).bound;
+  __syncthreads();
+  if (threadIdx.x != 0) return;
+  lists.reach[query * lists.reach_stride] = bound;
+  lists.lengths[query] = 0;
+}
+
 // What the k nearest of a list keep to, where that is more than `room` holds also by position, which is their id.
 template <int kThreads>
 __device__ inline Kept kept_of(const HammingTopk& args, const int32_t* distances, const int32_t* places, int listed,
@@ -136,33 +156,58 @@ Ranking ranking_of(const HammingTopk& args, const int64_t* order, const HammingT
 // The workspace behind what the sample's ranking leaves there.
 Gathering gathering_of(const HammingTopk& args, const HammingTopkPlan& plan, int32_t* workspace,
                        const Ranking& sample) {
-  int32_t* const distances = workspace + plan.queries_at_once * plan.sample.per_query();
+  int32_t* const distances = workspace + plan.queries_at_once * sample.cut.per_query();
   int32_t* const places = distances + plan.queries_at_once * plan.capacity;
   return {args.queries,
           args.database,
           args.allow,
           sample.threshold(0),
-          plan.sample.per_query(),
+          sample.cut.per_query(),
           plan.capacity,
           distances,
           places,
-          places + plan.queries_at_once * plan.capacity};
+          places + plan.queries_at_once * plan.capacity,
+          args.database.count,
+          1};
+}
+
+Ranking ranking_of_sample(const HammingTopk& args, const HammingTopkPlan& plan, int32_t* workspace) {
+  const HammingTopkSample& sample = plan.ranked();
+  Ranking ranking = ranking_of(args, nullptr, plan, workspace);
+  ranking.cut = sample.cut;
+  ranking.most = sample.k;
+  ranking.positions = sample.codes;
+  ranking.every = sample.every;
+  return ranking;
+}
+
+// How far the lists reach, by a sample or two of them.
+cudaError_t set_reach(const HammingTopk& args, const HammingTopkPlan& plan, const Ranking& sample,
+                      const Gathering& lists, bool on_tensor_cores, cudaStream_t stream) {
+  constexpr unsigned threads = 256;
+  cudaError_t error = cudaError_t(rank_thresholds_cuda(sample, stream));
+  if (error != cudaSuccess || plan.first.codes == 0) return error;
+  Gathering of_sample = lists;
+  of_sample.positions = plan.sample.codes;
+  of_sample.every = plan.sample.every;
+  error = cudaError_t(on_tensor_cores ? gather_codes_tensor_cuda(of_sample, stream)  //
+                                      : gather_codes_cuda(of_sample, stream));
+  if (error != cudaSuccess) return error;
+  const size_t shared = size_t(8 * args.database.width + 1) * sizeof(int32_t);
+  return launch(shorten_kernel<threads>, unsigned(args.queries.count), threads, shared, stream, lists, plan.sample.k);
 }
 
 // Leaves in `unfinished` the queries that remain to be ranked.
 cudaError_t gather(const HammingTopk& args, const HammingTopkPlan& plan, int64_t room, int32_t* workspace,
                    int32_t* unfinished, cudaStream_t stream) {
-  Ranking sample = ranking_of(args, nullptr, plan, workspace);
-  sample.cut = plan.sample;
-  sample.most = plan.sample_k;
-  sample.positions = plan.sample_codes;
-  sample.every = plan.sample_every;
+  const Ranking sample = ranking_of_sample(args, plan, workspace);
   const Gathering lists = gathering_of(args, plan, workspace, sample);
+  const bool on_tensor_cores = plan.tensor_cores && gathers_on_tensor_cores();
   auto error = cudaMemsetAsync(lists.lengths, 0, size_t(args.queries.count) * sizeof(int32_t), stream);
   if (error == cudaSuccess) error = cudaMemsetAsync(unfinished, 0, sizeof(int32_t), stream);
-  if (error == cudaSuccess) error = cudaError_t(rank_thresholds_cuda(sample, stream));
-  const auto fill = plan.tensor_cores && gathers_on_tensor_cores() ? gather_codes_tensor_cuda : gather_codes_cuda;
-  if (error == cudaSuccess) error = cudaError_t(fill(lists, stream));
+  if (error == cudaSuccess) error = set_reach(args, plan, sample, lists, on_tensor_cores, stream);
+  if (error == cudaSuccess)
+    error = cudaError_t(on_tensor_cores ? gather_codes_tensor_cuda(lists, stream) : gather_codes_cuda(lists, stream));
   if (error != cudaSuccess) return error;
   const auto sort = [&](auto kernel, unsigned threads) {
     const int64_t counts = std::max<int64_t>(8 * args.database.width, pieces) + 1;
