@@ -148,7 +148,10 @@ def _rates(timer: Timer, native: Path | None) -> list[Row]:
         if told.returncode != 0:
             print(f"failed: {native}: {told.stderr.strip()}", file=sys.stderr)
         limits += [json.loads(line) for line in told.stdout.splitlines()]
-    for name, multiply, dtype in (("int8 product", lambda a, b: torch._int_mm(a, b.t()), torch.int8), ("bfloat16 product", torch.mm, None)):
+    for name, multiply, dtype in (
+        ("int8 product", lambda a, b: torch._int_mm(a, b.t()), torch.int8),
+        ("bfloat16 product", torch.mm, None),
+    ):
         factor = torch.ones(PRODUCT_SIDE, PRODUCT_SIDE, device=timer.device, dtype=dtype or torch.bfloat16)
         call = functools.partial(multiply, factor, factor)
         timer.times(call, 3)

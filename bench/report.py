@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -38,10 +39,12 @@ _LEGEND = (
     "more cores than that were busy, fewer than threads. On a GPU calls are timed by events with a cold cache, and "
     "`in a row` is the time per call of calls that follow one another."
 )
-_SHORT = (
-    "How many times as long Faiss takes, the better of its two flat searches; with 1 thread / 2 threads. For a "
-    "single query also the share of the read bandwidth over as many bytes.\n\n"
-)
+_SHORT = {
+    "Faiss": "How many times as long Faiss takes, the better of its two flat searches; with 1 thread / 2 threads. For "
+    "a single query also the share of the read bandwidth over as many bytes.\n\n",
+    "torch": "How many times as long torch's own way takes, a product of ±1 matrices and `topk`. For a single query "
+    "also the share of the read bandwidth.\n\n",
+}
 _FIELDS = (
     "In the files each row has the number of its run, and each run its date, commit, versions, settings and limits: "
     "an op that was measured again alone stands under a run of its own. `median` is the median of the rounds' "
@@ -111,13 +114,20 @@ def _short(result: Result) -> str:
     found, count = tables.losses(result)
     lost = f"A peer is the faster one in {len(found)} of {count} comparisons, all listed on that page.\n"
     search = tables.search_tables(result)
-    parts = [_heading(result, "###") + lost, _SHORT + search if search else "", tables.op_tables(result, headline=True)]
+    parts = [
+        _heading(result, "###") + lost,
+        _SHORT[tables.search_peer(result).title] + search if search else "",
+        tables.op_tables(result, headline=True),
+    ]
     return "\n".join(part for part in parts if part)
 
 
 def _long(result: Result) -> str:
     search, beside = tables.search_tables(result), tables.beside_table(result)
-    parts = [_heading(result, "##") + _facts(result), _SHORT + search if search else ""]
+    parts = [
+        _heading(result, "##") + _facts(result),
+        _SHORT[tables.search_peer(result).title] + search if search else "",
+    ]
     parts += [tables.op_tables(result, headline=False), beside, _losses(result)]
     return "\n".join(part for part in parts if part)
 
@@ -156,8 +166,14 @@ def _facts(result: Result) -> str:
         rows = [[s["name"], s["outcome"], f"{s['seconds']:.0f} s"] for s in result["stages"]]
         parts.append(tables.table(["stage", "outcome", "time"], rows))
     if result["missing"]:
-        parts.append("".join(f"- not measured: {m['op']}, {m['library']}: {m['reason']}\n" for m in result["missing"]))
+        reasons = Counter((m["op"], m["library"], m["reason"]) for m in result["missing"])
+        parts.append("".join(map(_not_measured, reasons.items())))
     return "\n".join(part for part in parts if part)
+
+
+def _not_measured(entry: tuple[tuple[str, str, str], int]) -> str:
+    (op, library, reason), count = entry
+    return f"- not measured: {op}, {library}{f', {count} cases' if count > 1 else ''}: {reason}\n"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -42,11 +42,12 @@ class Column:
         return min(rows, key=lambda row: row["median"], default=None)
 
 
+_TORCH = Column("torch", ("torch", "torch_int8"))
 _FAISS = Column("Faiss", ("faiss", "faiss_hc", "faiss_mc"))
 _COLUMNS = (
     Column("reference", ("reference",)),
     Column("torch.compile", ("compiled",)),
-    Column("torch", ("torch", "torch_int8")),
+    _TORCH,
     Column("NumPy", ("numpy",)),
     Column("USearch", ("usearch",)),
     _FAISS,
@@ -69,55 +70,64 @@ def op_tables(result: Result, headline: bool) -> str:
 def limit_table(limits: Sequence[Row]) -> str:
     def line(limit: Row) -> list[str]:
         scan = limit["name"] == "scan"
-        size, unit = NOTHING, f"G {limit.get('unit')}/s"
+        size, measured = NOTHING, _per_second(limit["per_second"], limit.get("unit", "comparisons"))
         if scan:
-            size, unit = f"{limit['bits']} bits", "G comparisons/s"
+            size = f"{limit['bits']} bits"
         elif "bytes" in limit:
-            size, unit = _bytes(limit["bytes"]), "GB/s"
+            size, measured = _bytes(limit["bytes"]), f"{limit['per_second'] / 1e9:,.1f} GB/s"
         name = "popcount scan" if scan else limit["name"]
-        return [name, size, _threads(limit["threads"]), f"{limit['per_second'] / 1e9:.1f} {unit}"]
+        return [name, size, _threads(limit["threads"]), measured]
 
     return table(["limit", "size", "threads", "measured"], map(line, limits)) if limits else ""
 
 
+def search_peer(result: Result) -> Column:
+    """What searches are compared with in short: the better Faiss variant, or torch's ways where there is no Faiss."""
+    measured = {row["library"] for row in result["rows"] if row["op"].startswith("hamming_topk")}
+    return _FAISS if measured & set(_FAISS.members) or not measured & set(_TORCH.members) else _TORCH
+
+
 def search_tables(result: Result) -> str:
-    """hamming_topk against the better Faiss variant, in short: bits by k, and single queries."""
+    """hamming_topk against `search_peer`: bits by k, and single queries."""
+    peer = search_peer(result)
     many = [row for row in result["rows"] if row["op"] == "hamming_topk" and row["case"]["Q"] == 1000]
     many = [row for row in many if row["case"]["N"] == 1_000_000 and row["case"]["bits"] % 32 == 0]
     one = [row for row in result["rows"] if row["op"] == "hamming_topk_one" and row["case"]["k"] == 10]
     parts = []
     if many:
         names = sorted({row["case"]["k"] for row in many})
-        lines = [[*first, *cells] for first, cells in _by_bits(many, "data", "k", names)]
+        lines = [[*first, *cells] for first, cells in _by_bits(many, peer, "data", "k", names)]
         head = ["hamming_topk, N 1 M, Q 1,000: bits", "data", *(f"k {shown(k)}" for k in names)]
         parts.append(table(head, lines))
     if one:
-        head = ["hamming_topk, one query, k 10: bits", "N", "Faiss", "limit"]
-        lines = [[*first, *cells, _shares(rows)] for first, cells, rows in _single(one)]
+        head = ["hamming_topk, one query, k 10: bits", "N", peer.title, "limit"]
+        lines = [[*first, *cells, _shares(rows)] for first, cells, rows in _single(one, peer)]
         parts.append(table(head, lines))
     return "\n".join(parts)
 
 
-def _by_bits(rows: Sequence[Row], second: str, across: str, names: Sequence[Any]) -> Iterator[tuple[list[str], list]]:
+def _by_bits(
+    rows: Sequence[Row], peer: Column, second: str, across: str, names: Sequence[Any]
+) -> Iterator[tuple[list[str], list]]:
     """((bits, second), a cell for each name) in the order of bits."""
     keys = sorted({(row["case"]["bits"], row["case"][second]) for row in rows})
     for bits, value in keys:
         same = [row for row in rows if row["case"]["bits"] == bits and row["case"][second] == value]
-        cells = [_short_ratios([row for row in same if row["case"][across] == name]) for name in names]
+        cells = [_short_ratios([row for row in same if row["case"][across] == name], peer) for name in names]
         yield [shown(bits), shown(value)], cells
 
 
-def _single(rows: Sequence[Row]) -> Iterator[tuple[list[str], list[str], list[Row]]]:
+def _single(rows: Sequence[Row], peer: Column) -> Iterator[tuple[list[str], list[str], list[Row]]]:
     for bits, count in sorted({(row["case"]["bits"], row["case"]["N"]) for row in rows}):
         same = [row for row in rows if (row["case"]["bits"], row["case"]["N"]) == (bits, count)]
         if count >= 1_000_000:
-            yield [shown(bits), shown(count)], [_short_ratios(same)], same
+            yield [shown(bits), shown(count)], [_short_ratios(same, peer)], same
 
 
-def _short_ratios(rows: Sequence[Row]) -> str:
-    """The ratios with Faiss for each number of threads: ×16 / ×17."""
+def _short_ratios(rows: Sequence[Row], peer: Column) -> str:
+    """The ratios with a peer for each number of threads: ×16 / ×17."""
     groups = sorted(grouped(rows), key=_threads_of)
-    return " / ".join(_cell(group, _FAISS, named=False) for group in groups) or NOTHING
+    return " / ".join(_cell(group, peer, named=False) for group in groups) or NOTHING
 
 
 def _shares(rows: Sequence[Row]) -> str:
@@ -250,8 +260,20 @@ def _rate(row: Row | None) -> str:
     if row is None:
         return NOTHING
     if row["limit"] in ("copy", "read"):
-        return f"{row['bytes'] / row['median'] / 1e9:.3g} GB/s"
-    return f"{row['work'] / row['median'] / 1e9:.3g} G {row['unit']}/s"
+        return f"{_short_number(row['bytes'] / row['median'] / 1e9)} GB/s"
+    return _per_second(row["work"] / row["median"], row["unit"])
+
+
+def _per_second(value: float, unit: str) -> str:
+    """Three significant digits: 2.66 T comparisons/s."""
+    for factor, prefix in ((1e12, "T "), (1e9, "G "), (1e6, "M "), (1e3, "k ")):
+        if value >= factor:
+            return f"{value / factor:.3g} {prefix}{unit}/s"
+    return f"{value:.3g} {unit}/s"
+
+
+def _short_number(value: float) -> str:
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
 
 
 def _share(row: Row | None) -> str:

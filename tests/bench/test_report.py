@@ -137,7 +137,7 @@ def test_each_run_is_told_with_its_ops_and_limits():
         "popcount scan",
         "64 bits",
         "1",
-        "2.0 G comparisons/s",
+        "2 G comparisons/s",
     ]
 
 
@@ -198,3 +198,18 @@ def test_update_changes_only_what_lies_between_the_markers(tmp_path):
 
 def test_committed_pages_are_what_the_committed_results_give():
     assert report.stale() == [], "run `python -m bench.report`"
+
+
+def test_searches_without_faiss_are_compared_with_torch():
+    case = {"bits": 64, "N": 1_000_000, "Q": 1000, "k": 10, "data": "random"}
+    medians = {"fasthash": 1e-3, "torch": 3e-3, "torch_int8": 2e-3}
+    text = report.page([result(*(row(library, median, case=case) for library, median in medians.items()))])
+    assert "torch's own way takes" in text
+    assert cells(text, "| 64 ")[-1] == "×2.0"
+
+
+def test_what_was_not_measured_for_one_reason_is_told_once():
+    missing = [{"run": 1, "op": "hamming_topk", "library": "torch", "reason": "no time left"}] * 2
+    text = report.page([result(row("fasthash", 1e-3), missing=missing)])
+    assert text.count("no time left") == 1
+    assert "hamming_topk, torch, 2 cases: no time left" in text
