@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// A thread owns one database code and compares it with a few queries in shared memory. Prediction: bound by the writing of 4 bytes a pair up to 256 bits, by POPC beyond.
+// A thread owns one database code and compares it with a few queries in shared memory. Prediction: bound by the writing
+// of 4 bytes a pair up to 256 bits, by POPC beyond.
 #include <algorithm>
 #include <type_traits>
 
