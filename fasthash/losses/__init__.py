@@ -18,6 +18,7 @@ from fasthash.losses.order_aware_triplet import OrderAwareTripletLoss
 from fasthash.losses.ortho_hash import OrthoHashLoss
 from fasthash.losses.relation import relation_from_indices, relation_from_labels, relation_from_similarity
 from fasthash.losses.softmax import CosFaceLoss, SoftmaxHashLoss
+from fasthash.losses.tie_aware_ranking import TieAwareRankingLoss
 from fasthash.losses.von_mises_fisher import VonMisesFisherLoss
 
 __all__ = [
@@ -33,6 +34,7 @@ __all__ = [
     "OrderAwareTripletLoss",
     "OrthoHashLoss",
     "SoftmaxHashLoss",
+    "TieAwareRankingLoss",
     "VonMisesFisherLoss",
     "class_anchors",
     "hadamard_centers",
