@@ -28,7 +28,8 @@ def _cases() -> list[Case]:
     cases = [_case(64, 2000, 8, labels, quick=True, devices=("cpu",)) for labels in ("no", "yes")]
     cases += [_case(bits, 100_000, 32, "no", "random") for bits in (64, 256)]
     cases += [_case(bits, 1_000_000, 1000, "no", headline=True) for bits in (64, 256)]
-    return [*cases, *(_case(bits, 1_000_000, 1000, "yes") for bits in (64, 256))]
+    cases += [_case(bits, 1_000_000, 1000, "yes") for bits in (64, 256)]
+    return [*cases, *(_case(64, 1_000_000, 10_000, labels, devices=("cuda",)) for labels in ("no", "yes"))]
 
 
 def _labels(values: Values, device: str) -> list[torch.Tensor]:

@@ -36,8 +36,15 @@ def _many() -> list[Case]:
     cases += [_case(bits, _MILLION, 32, 10, "clustered") for bits in (64, 256)]
     cases += [_case(64, 100_000, 1000, 1000, data) for data in DATA]
     cases += [_case(bits, 100_000, 32, 10) for bits in (64, 256)]
-    cases += [_case(bits, 10 * _MILLION, 1000, 100, devices=("cuda",)) for bits in (64, 256)]
-    return cases
+    return [*cases, *_many_on_gpu()]
+
+
+def _many_on_gpu() -> list[Case]:
+    cases = [_case(bits, 10 * _MILLION, 1000, 100, devices=("cuda",)) for bits in (64, 256)]
+    cases += [_case(bits, 10 * _MILLION, 32, 100, devices=("cuda",)) for bits in (64, 256, 1024)]
+    for bits, k in product((64, 256, 1024), (10, 100, 1000, 10_000)):
+        cases.append(_case(bits, 10 * _MILLION, 10_000, k, devices=("cuda",), headline=k == 100))
+    return [*cases, *(_case(64, 1000 * _MILLION, queries, 100, devices=("cuda",)) for queries in (32, 1000))]
 
 
 def _one_case(bits: int, rows: int, k: int, **options: Any) -> Case:
@@ -51,10 +58,10 @@ def _one() -> list[Case]:
     cases += [_one_case(bits, _MILLION, 10, headline=bits in (64, 256)) for bits in BITS]
     cases += [_one_case(64, _MILLION, k) for k in (100, 1000)]
     cases += [_one_case(bits, 10 * _MILLION, 10, devices=devices) for bits, devices in _MANY_CODES]
-    return cases
+    return [*cases, _one_case(64, 1000 * _MILLION, 10, devices=("cuda",), headline=True)]
 
 
-_MANY_CODES = ((64, ("cpu", "cuda")), (256, ("cuda",)))
+_MANY_CODES = ((64, ("cpu", "cuda")), (256, ("cuda",)), (1024, ("cuda",)))
 
 
 def _allow_case(bits: int, rows: int, queries: int, allow: str, **options: Any) -> Case:
@@ -160,8 +167,20 @@ def _usearch(values: Values, device: str) -> Call:
     return run
 
 
-def _on_gpu(case: Case, device: str) -> bool:
-    return device == "cuda"
+def _torch_alone(case: Case, device: str) -> bool:
+    """A million codes or ten, whose expansion fits a GPU."""
+    return device == "cuda" and case.values["N"] <= 10 * _MILLION
+
+
+def _torch_way(case: Case, device: str) -> bool:
+    """Of the largest searches, which take it seconds, one k; and none of an expansion beyond a GPU's memory."""
+    values = case.values
+    largest = values["N"] * values["Q"] > 10_000 * _MILLION
+    return torch_fits(case, device) and values["N"] <= 10 * _MILLION and (not largest or values["k"] == 100)
+
+
+def _reference_way(case: Case, device: str) -> bool:
+    return torch_fits(case, device) and case.work <= 1000 * _MILLION
 
 
 def _small_batch(case: Case, device: str) -> bool:
@@ -201,9 +220,9 @@ BENCHMARKS = [
         libraries={
             "fasthash": Library(_fasthash, needs=_OURS),
             "fasthash_rows": Library(_fasthash_rows, needs=_OURS, fits=_rows_too),
-            "reference": Library(_reference, fits=torch_fits),
-            "torch": Library(_torch(None), fits=torch_fits),
-            "torch_int8": Library(_torch(torch.int8), fits=lambda *of: torch_fits(*of) and of[0].values["Q"] > 16),
+            "reference": Library(_reference, fits=_reference_way),
+            "torch": Library(_torch(None), fits=_torch_way),
+            "torch_int8": Library(_torch(torch.int8), fits=lambda *of: _torch_way(*of) and of[0].values["Q"] > 16),
             "faiss_hc": Library(_faiss("hc"), **_FAISS),
             "faiss_mc": Library(_faiss("mc"), **_FAISS),
             "usearch": Library(_usearch, needs="usearch.index:search", fits=_small_batch, devices=("cpu",)),
@@ -220,7 +239,7 @@ BENCHMARKS = [
         libraries={
             "fasthash": Library(_fasthash, needs=_OURS),
             "fasthash_rows": Library(_fasthash_rows, needs=_OURS, fits=_rows_too),
-            "torch": Library(_torch(None), fits=_on_gpu),
+            "torch": Library(_torch(None), fits=_torch_alone),
             "faiss_hc": Library(_faiss("hc"), **_FAISS),
             "faiss_mc": Library(_faiss("mc"), **_FAISS),
         },

@@ -12,8 +12,10 @@ try the script without a GPU.
 from __future__ import annotations
 
 import argparse
+import functools
 import itertools
 import json
+import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -28,6 +30,7 @@ from bench.plan import Benchmark, Call, Case, files
 
 FLUSH_BYTES = 1 << 28
 LIMIT_BYTES = 1 << 31
+PRODUCT_SIDE = 8192
 MOST_CALLS = 200
 LAST = "compiled"  # compiling takes longest: measured after everything else
 
@@ -43,6 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     commands = parser.add_subparsers(dest="command", required=True)
     environment = commands.add_parser("environment")
     environment.add_argument("output", type=Path)
+    environment.add_argument("--native", type=Path, help="gpu_limits of the build: popcount and b1 product rates")
     measuring = commands.add_parser("measure")
     measuring.add_argument("file", choices=list(files()))
     measuring.add_argument("environment", type=Path)
@@ -51,7 +55,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     timer = DeviceTimer() if options.device == "cuda" else HostTimer()
     if options.command == "environment":
-        results.write(options.output, _environment(timer))
+        results.write(options.output, _environment(timer, options.native))
         return 0
     limits = json.loads(options.environment.read_text())["limits"] if options.environment.exists() else []
     return _measure(files()[options.file], limits, timer, options.output, options.seconds)
@@ -110,7 +114,7 @@ def _event() -> torch.cuda.Event:
     return torch.cuda.Event(enable_timing=True)
 
 
-def _environment(timer: Timer) -> dict[str, Any]:
+def _environment(timer: Timer, native: Path | None) -> dict[str, Any]:
     on_gpu = timer.device == "cuda"
     description = machine.gpu() if on_gpu else {**machine.cpu(), "name": f"self-test-{machine.cpu()['name']}"}
     return {
@@ -119,7 +123,7 @@ def _environment(timer: Timer) -> dict[str, Any]:
         "commit": machine.commit(),
         "versions": machine.versions(),
         "settings": {"threads": [0], "rounds": 1, "quick": not on_gpu},
-        "limits": _limits(timer, LIMIT_BYTES if on_gpu else 1 << 20),
+        "limits": _limits(timer, LIMIT_BYTES if on_gpu else 1 << 20) + (_rates(timer, native) if on_gpu else []),
     }
 
 
@@ -133,6 +137,23 @@ def _limits(timer: Timer, size: int) -> list[Row]:
         timer.times(call, 3)
         rate = size / median(timer.times(call, 20))
         limits.append({"name": name, "threads": 0, "bytes": size, "per_second": rate})
+    return limits
+
+
+def _rates(timer: Timer, native: Path | None) -> list[Row]:
+    """Popcounts, comparisons and products of bits by the program `gpu_limits`; int8 and bfloat16 products by torch."""
+    limits = []
+    if native is not None and native.exists():
+        told = subprocess.run([native], capture_output=True, text=True, timeout=60, check=False)
+        if told.returncode != 0:
+            print(f"failed: {native}: {told.stderr.strip()}", file=sys.stderr)
+        limits += [json.loads(line) for line in told.stdout.splitlines()]
+    for name, multiply, dtype in (("int8 product", torch._int_mm, torch.int8), ("bfloat16 product", torch.mm, None)):
+        factor = torch.ones(PRODUCT_SIDE, PRODUCT_SIDE, device=timer.device, dtype=dtype or torch.bfloat16)
+        call = functools.partial(multiply, factor, factor)
+        timer.times(call, 3)
+        rate = 2 * PRODUCT_SIDE**3 / median(timer.times(call, 10))
+        limits.append({"name": name, "threads": 0, "unit": "operations", "per_second": rate})
     return limits
 
 

@@ -106,7 +106,7 @@ device_tests() {
     [[ -d tests/$folder ]] && folders+=("tests/$folder")
   done
   [[ $DEVICE == cpu ]] && choice="not cuda"
-  "$PYTHON" -c 'import xdist' 2>/dev/null && parallel=(-n 4)
+  "$PYTHON" -c 'import xdist' 2>/dev/null && parallel=(-n 8)
   "$PYTHON" -m pytest "${folders[@]}" -k "$choice" -q -p no:cacheprovider -W default "${parallel[@]}" |
     tee "$RUN/pytest.txt" || return
   grep -q ' passed' "$RUN/pytest.txt" || { echo "not one test ran on the device" && return 1; }
@@ -119,8 +119,14 @@ sanitize() {  # sanitize TOOL COMMAND...
   compute-sanitizer --tool "$tool" --report-api-errors no --error-exitcode 99 --print-limit 20 "$@"
 }
 
+native_part() {  # native_part TOOL PART: every third of the native tests, from that one on
+  local tests
+  mapfile -t tests < <("$BUILD/tests/cuda_device_tests" --list | awk -v part="$2" 'NR % 3 == part')
+  ((${#tests[@]} > 0)) && sanitize "$1" "$BUILD/tests/cuda_device_tests" --run "${tests[@]}"
+}
+
 sanitizers() {
-  local tool ops=("$PYTHON" -m bench.sanitize_ops)
+  local tool part ops=("$PYTHON" -m bench.sanitize_ops)
   if [[ $DEVICE == cpu ]] || ! command -v compute-sanitizer >/dev/null; then
     echo "compute-sanitizer does not run here" >"$RUN/sanitizers.log"
     note sanitizers missing 0 0 "$RUN/sanitizers.log"
@@ -129,7 +135,9 @@ sanitizers() {
   # Without torch's allocator every tensor is an allocation of its own, whose end is watched.
   export PYTORCH_NO_CUDA_MEMORY_CACHING=1
   for tool in memcheck racecheck initcheck synccheck; do
-    stage "$tool-native" 60 "$FOR_BENCH" bash "$SELF" --run sanitize "$tool" "$BUILD/tests/cuda_device_tests" &
+    for part in 0 1 2; do
+      stage "$tool-native-$part" 100 "$FOR_BENCH" bash "$SELF" --run native_part "$tool" "$part" &
+    done
     stage "$tool-ops" 140 "$FOR_BENCH" bash "$SELF" --run sanitize "$tool" "${ops[@]}" &
   done
   wait
@@ -176,9 +184,10 @@ mkdir -p "$RUN" "$BUILD" "$RESULTS"
 trap 'finish; exit 1' INT TERM
 
 wanted build && stage build 240 "$FOR_BENCH" bash "$SELF" --run configure_and_build
-wanted build_tests && stage build_tests 120 "$FOR_BENCH" cmake --build "$BUILD" --parallel --target cuda_device_tests
+wanted build_tests && stage build_tests 120 "$FOR_BENCH" cmake --build "$BUILD" --parallel --target cuda_device_tests gpu_limits
 wanted environment &&
-  stage environment 90 60 "$PYTHON" -m bench.gpu --device "$DEVICE" environment "$RUN/environment.json"
+  stage environment 90 60 "$PYTHON" -m bench.gpu --device "$DEVICE" environment "$RUN/environment.json" \
+    --native "$BUILD/tests/gpu_limits"
 wanted native && stage native 60 "$FOR_BENCH" "$BUILD/tests/cuda_device_tests"
 wanted tests && stage tests 150 "$FOR_BENCH" bash "$SELF" --run device_tests
 wanted sanitizers && sanitizers

@@ -6,7 +6,7 @@ machine     name, cpu, cores, variant, gpu, ...
 runs        [{number, date, commit, versions, settings}]: what is measured anew with --only takes the place of the same
             ops of earlier runs; a run of which nothing is left goes.
               settings  rounds, threads, quick, seconds the run took
-limits      [{run, name, threads, bytes | bits, per_second}]
+limits      [{run, name, threads, bytes | bits | unit, per_second}]
 rows        [{run, op, case, library, threads, unit, bytes, work, limit, headline, median, iqr, min, medians, calls,
               cpu, cores, share, agrees}]: seconds per call. `medians` are those of the rounds, `median` is theirs;
               `iqr` is the median of the rounds' spreads. `cpu` is the CPU time of a call over all threads, `cores` how

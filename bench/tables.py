@@ -69,8 +69,11 @@ def op_tables(result: Result, headline: bool) -> str:
 def limit_table(limits: Sequence[Row]) -> str:
     def line(limit: Row) -> list[str]:
         scan = limit["name"] == "scan"
-        size = f"{limit['bits']} bits" if scan else _bytes(limit["bytes"])
-        unit = "G comparisons/s" if scan else "GB/s"
+        size, unit = NOTHING, f"G {limit.get('unit')}/s"
+        if scan:
+            size, unit = f"{limit['bits']} bits", "G comparisons/s"
+        elif "bytes" in limit:
+            size, unit = _bytes(limit["bytes"]), "GB/s"
         name = "popcount scan" if scan else limit["name"]
         return [name, size, _threads(limit["threads"]), f"{limit['per_second'] / 1e9:.1f} {unit}"]
 
