@@ -8,6 +8,7 @@ from fasthash.losses.attention_diversity import (
     class_anchors,
     hellinger_distance,
 )
+from fasthash.losses.binary import BinaryLoss
 from fasthash.losses.csq import CSQLoss
 from fasthash.losses.dcwh import DCWHLoss
 from fasthash.losses.ddh import DDHLoss
@@ -33,6 +34,7 @@ from fasthash.losses.von_mises_fisher import VonMisesFisherLoss
 __all__ = [
     "AsymmetricHashLoss",
     "AttentionDiversityLoss",
+    "BinaryLoss",
     "BitBalanceLoss",
     "BitDecorrelationLoss",
     "CSQLoss",
