@@ -8,33 +8,53 @@ from fasthash.losses.attention_diversity import (
     class_anchors,
     hellinger_distance,
 )
+from fasthash.losses.binary import BinaryLoss
 from fasthash.losses.csq import CSQLoss
 from fasthash.losses.dcwh import DCWHLoss
 from fasthash.losses.ddh import DDHLoss
 from fasthash.losses.discrete_codes import DiscreteCodes
+from fasthash.losses.error_aware_quantization import ErrorAwareQuantizationLoss
 from fasthash.losses.greedy_hash import GreedyHashLoss
 from fasthash.losses.hash_centers import hadamard_centers, hadamard_matrix, hash_codebook
 from fasthash.losses.order_aware_triplet import OrderAwareTripletLoss
 from fasthash.losses.ortho_hash import OrthoHashLoss
+from fasthash.losses.regularizers import (
+    BitBalanceLoss,
+    BitDecorrelationLoss,
+    FakeImageEntropyLoss,
+    bit_balance,
+    bit_decorrelation,
+    fake_image_entropy,
+)
 from fasthash.losses.relation import relation_from_indices, relation_from_labels, relation_from_similarity
 from fasthash.losses.softmax import CosFaceLoss, SoftmaxHashLoss
+from fasthash.losses.tie_aware_ranking import TieAwareRankingLoss
 from fasthash.losses.von_mises_fisher import VonMisesFisherLoss
 
 __all__ = [
     "AsymmetricHashLoss",
     "AttentionDiversityLoss",
+    "BinaryLoss",
+    "BitBalanceLoss",
+    "BitDecorrelationLoss",
     "CSQLoss",
     "CosFaceLoss",
     "DCWHLoss",
     "DDHLoss",
     "DiscreteCodes",
+    "ErrorAwareQuantizationLoss",
+    "FakeImageEntropyLoss",
     "FeatureAlignmentLoss",
     "GreedyHashLoss",
     "OrderAwareTripletLoss",
     "OrthoHashLoss",
     "SoftmaxHashLoss",
+    "TieAwareRankingLoss",
     "VonMisesFisherLoss",
+    "bit_balance",
+    "bit_decorrelation",
     "class_anchors",
+    "fake_image_entropy",
     "hadamard_centers",
     "hadamard_matrix",
     "hash_codebook",

@@ -4,6 +4,7 @@
 from fasthash.nn.dead_bits import dead_bits
 from fasthash.nn.divide_and_encode import DivideAndEncode
 from fasthash.nn.gradient_amplifier import GradientAmplifier
+from fasthash.nn.hash_activation import HashActivation
 from fasthash.nn.hash_layer import HashLayer
 from fasthash.nn.schedules import Continuation, Doubling, Linear, ScheduleDriver, Stepwise
 from fasthash.nn.straight_through import StraightThroughSign, straight_through_sign
@@ -14,6 +15,7 @@ __all__ = [
     "DivideAndEncode",
     "Doubling",
     "GradientAmplifier",
+    "HashActivation",
     "HashLayer",
     "HashOutput",
     "Linear",

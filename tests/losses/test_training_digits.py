@@ -23,6 +23,7 @@ from fasthash.losses import (
     OrderAwareTripletLoss,
     OrthoHashLoss,
     SoftmaxHashLoss,
+    TieAwareRankingLoss,
     VonMisesFisherLoss,
 )
 from fasthash.metrics import mean_average_precision
@@ -70,6 +71,9 @@ LOSSES = {
     "order_aware_triplet": Training(OrderAwareTripletLoss, 0.93),
     "ortho_hash": Training(partial(OrthoHashLoss, CLASSES, BITS), 0.92, "logits"),
     "softmax": Training(partial(SoftmaxHashLoss, CLASSES, BITS), 0.94),
+    "talr_ap": Training(TieAwareRankingLoss, 0.94),
+    "talr_ap_expected": Training(partial(TieAwareRankingLoss, "ap", "expected"), 0.94),
+    "talr_ndcg": Training(partial(TieAwareRankingLoss, "ndcg"), 0.92),
     "vmf": Training(partial(VonMisesFisherLoss, CLASSES, BITS, 5.0), 0.92, "logits", recompute),
     "vmf_accumulated": Training(
         partial(VonMisesFisherLoss, CLASSES, BITS, 5.0, accumulate=True), 0.92, "logits", from_sums
