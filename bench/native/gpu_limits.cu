@@ -73,16 +73,17 @@ __global__ void __launch_bounds__(threads) scan_kernel(uint32_t* out, int rounds
 __global__ void __launch_bounds__(128) product_kernel(int32_t* out, int rounds) {
   FH_SHARED(uint4[64 * 2 + 128 * 2], memory);
   for (int i = int(threadIdx.x); i < 64 * 2 + 128 * 2; i += 128) memory[i] = make_uint4(i, ~i, i * 77, 0);
-  BitProducts products{int(threadIdx.x)};
-  BitProducts::fence_shared();
+  BitProducts<128> products{int(threadIdx.x)};
+  products.fence_shared();
   __syncthreads();
   const BitRows a{reinterpret_cast<uint8_t*>(memory), 64}, b{reinterpret_cast<uint8_t*>(memory + 64 * 2), 128};
   int32_t d[64] = {};
   for (int round = 0; round < rounds; ++round) {
     products.multiply(d, a, b, true);
-    products.wait_for_one_before();
+    products.commit();
+    products.wait<1>(d);
   }
-  products.wait(d);
+  products.wait<0>(d);
   int32_t sum = 0;
   for (int i = 0; i < 64; ++i) sum += d[i];
   if (sum == -1) out[0] = sum;
