@@ -129,7 +129,12 @@ __global__ void __launch_bounds__(gather_threads, 2)
   Reader<Words> reader(args, codes, begin, end, chunks, row, half);
   BitProducts<128> products(rank);
   FoundCodes found(&found_memory[warp_of_thread()]);
-  const auto append = [&](int64_t n, int of) {
+  const auto append = [&](int unit, int lane, int i) {
+    const int of_rank = rank / kWarpSize * kWarpSize + lane, of = group * 64 + product_row(of_rank, i);
+    const int64_t position = begin + int64_t(unit) * FoundCodes::unit_codes + product_column(of_rank, i);
+    if (position >= end) return;
+    const int64_t n = args.code_at(position);
+    if (!is_allowed(args.allow, n)) return;
     int32_t distance = 0;
     for (int w = 0; w < words; ++w) {
       const uint8_t* const chunk = memory + w / chunk_words * chunk_bytes;
@@ -163,22 +168,12 @@ __global__ void __launch_bounds__(gather_threads, 2)
     products.template wait<0>(d);
     const bool near = any_near(d, queries.limit, ones_of[parity], rank);
     if (!__any_sync(kFullWarp, near)) continue;
-    if (near) {
-      unsigned low = which_near<0>(d, queries.limit), high = which_near<32>(d, queries.limit);
-      while ((low | high) != 0) {
-        const int i = low != 0 ? __ffs(int(low)) - 1 : __ffs(int(high)) + 31;
-        if (low != 0)
-          low &= low - 1;
-        else
-          high &= high - 1;
-        const int64_t position = tile + product_column(rank, i), n = args.code_at(position);
-        const int of = group * 64 + product_row(rank, i);
-        if (position < end && is_allowed(args.allow, n) && !found.note(n, of)) append(n, of);
-      }
-    }
-    found.empty(FoundCodes::full, append);
+    // Products 32 and up are those of the second 64 codes.
+    const int unit = int((tile - begin) / FoundCodes::unit_codes);
+    found.note(unit, which_near<0>(d, queries.limit), append);
+    found.note(unit + 1, which_near<32>(d, queries.limit), append);
   }
-  found.empty(1, append);
+  found.empty(append);
 }
 
 }  // namespace

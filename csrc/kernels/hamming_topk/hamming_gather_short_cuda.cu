@@ -20,7 +20,7 @@ namespace {
 
 constexpr int tile_rows = 256, quarter = 64, stages = 3;
 constexpr int chunk_bytes = tile_rows * 32, query_bytes = gather_queries * 32, ones_bytes = quarter * 32;
-static_assert(gather_threads == tile_rows);
+static_assert(gather_threads == tile_rows && quarter == FoundCodes::unit_codes);
 
 constexpr int words_by_products(int products) { return products == 1 ? 1 : products == 2 ? 2 : 4; }
 
@@ -148,7 +148,12 @@ __global__ void __launch_bounds__(gather_threads, 2)
   Reader<kProducts, Words> reader(args, codes, begin, end, thread);
   Products products(rank);
   FoundCodes found(&found_memory[warp_of_thread()]);
-  const auto append = [&](int64_t n, int of) {
+  const auto append = [&](int unit, int lane, int i) {
+    const int of_rank = rank / kWarpSize * kWarpSize + lane, of = group * 64 + product_row(of_rank, i);
+    const int64_t position = begin + int64_t(unit) * quarter + product_column(of_rank, i);
+    if (position >= end) return;
+    const int64_t n = args.code_at(position);
+    if (!is_allowed(args.allow, n)) return;
     int32_t distance = 0;
     for (int w = 0; w < words; ++w) distance += popcount(uint64_t(codes(n, w)) ^ query_word<kProducts>(memory, of, w));
     args.append(first_query + of, n, distance);
@@ -166,22 +171,26 @@ __global__ void __launch_bounds__(gather_threads, 2)
   };
   constexpr std::integral_constant<int, 0> none{};
   constexpr std::integral_constant<int, 1> one{};
-  const auto look_at = [&](typename Products::Values& d, int64_t tile, int part, auto left) {
+  const auto look_at = [&](typename Products::Values& d, int unit, auto left) {
+    constexpr int parts = 4, values = quarter / 2 / parts;
     products.template wait<decltype(left)::value>(d);
-    int32_t all = In::near_bit;
+    int32_t all[parts], every = In::near_bit;
 #pragma unroll
-    for (int i = 0; i < quarter / 2; ++i) all &= d[i];
-    if (!__any_sync(kFullWarp, all == 0)) return;
+    for (int part = 0; part < parts; ++part) {
+      all[part] = In::near_bit;
+#pragma unroll
+      for (int i = 0; i < values; ++i) all[part] &= d[part * values + i];
+      every &= all[part];
+    }
+    if (!__any_sync(kFullWarp, every == 0)) return;
     unsigned near = 0;
 #pragma unroll
-    for (int i = 0; i < quarter / 2; ++i) near |= unsigned((d[i] & In::near_bit) == 0) << i;
-    for (; near != 0; near &= near - 1) {
-      const int i = __ffs(int(near)) - 1;
-      const int64_t position = tile + part * quarter + product_column(rank, i), n = args.code_at(position);
-      const int of = group * 64 + product_row(rank, i);
-      if (position < end && is_allowed(args.allow, n) && !found.note(n, of)) append(n, of);
+    for (int part = 0; part < parts; ++part) {
+      if (!__any_sync(kFullWarp, all[part] == 0)) continue;
+#pragma unroll
+      for (int i = part * values; i < (part + 1) * values; ++i) near |= unsigned((d[i] & In::near_bit) == 0) << i;
     }
-    found.empty(FoundCodes::full, append);
+    found.note(unit, near, append);
   };
   typename Products::Values even, odd;
 #pragma unroll
@@ -195,20 +204,21 @@ __global__ void __launch_bounds__(gather_threads, 2)
   };
   bring(0);
   // What is stored over was looked at by all threads before the barrier of the tile before.
-  for (int64_t tile = begin; tile < end; tile += tile_rows) {
+  const int units = int(ceil_div(end - begin, int64_t(tile_rows))) * (tile_rows / quarter);
+  for (int unit = 0; unit < units; unit += tile_rows / quarter) {
     const int next = stage + 1 == stages ? 0 : stage + 1;
     multiply(even, stage, 0);
     multiply(odd, stage, 1);
     bring(next);
-    look_at(even, tile, 0, one);
+    look_at(even, unit, one);
     multiply(even, stage, 2);
-    look_at(odd, tile, 1, one);
+    look_at(odd, unit + 1, one);
     multiply(odd, stage, 3);
-    look_at(even, tile, 2, one);
-    look_at(odd, tile, 3, none);
+    look_at(even, unit + 2, one);
+    look_at(odd, unit + 3, none);
     stage = next;
   }
-  found.empty(1, append);
+  found.empty(append);
 }
 
 template <int kProducts, class Words>

@@ -75,43 +75,46 @@ class Cursor<PackedWords<W>, kTile> {
 };
 
 // What a warp has found and not yet appended: an addition to a list in global memory takes so long that a tile of
-// products would wait for it.
+// products would wait for it. Noted is which of a thread's 32 products of a unit of 64 codes are near.
 class FoundCodes {
  public:
-  static constexpr int room = 128, full = 96;
+  static constexpr int room = 128, unit_codes = 64;
+  struct alignas(8) Entry {
+    uint32_t unit_and_lane, near;
+  };
   struct Memory {
-    int32_t count;
-    int32_t place[room], row[room];
+    Entry entries[room];
   };
 
-  __device__ explicit FoundCodes(Memory* memory) : memory_(memory) {
-    if (lane_of_thread() == 0) memory_->count = 0;
-    __syncwarp();
-  }
+  __device__ explicit FoundCodes(Memory* memory) : memory_(memory) {}
 
-  // By any lanes, at any time; false where there is no room left.
-  __device__ bool note(int64_t n, int row) {
-    const int at = atomicAdd(&memory_->count, 1);
-    if (at >= room) return false;
-    memory_->place[at] = int32_t(n);
-    memory_->row[at] = row;
-    return true;
-  }
-
-  // By the whole warp: calls f(n, row) of all that are noted, where these are at least so many.
+  // By the whole warp: bit i of `near` says that product i is. Calls f, as empty() does, where there is no more room.
   template <class F>
-  __device__ void empty(int least, F&& f) {
+  __device__ void note(int unit, unsigned near, F&& f) {
+    const unsigned who = __ballot_sync(kFullWarp, near != 0);
+    const int lane = lane_of_thread(), more = __popc(who);
+    if (count_ + more > room) empty(f);
+    if (near != 0)
+      memory_->entries[count_ + __popc(who & ((1u << lane) - 1))] = {uint32_t(unit) << 5 | uint32_t(lane), near};
+    count_ += more;
+  }
+
+  // By the whole warp: calls f(unit, lane, i) of all that is noted, in any lane.
+  template <class F>
+  __device__ void empty(F&& f) {
     __syncwarp();
-    const int count = memory_->count < room ? memory_->count : room;
-    if (count < least) return;
-    for (int i = lane_of_thread(); i < count; i += kWarpSize) f(int64_t(memory_->place[i]), memory_->row[i]);
+    for (int at = lane_of_thread(); at < count_; at += kWarpSize) {
+      const Entry entry = memory_->entries[at];
+      for (unsigned near = entry.near; near != 0; near &= near - 1)
+        f(int(entry.unit_and_lane >> 5), int(entry.unit_and_lane & 31), __ffs(int(near)) - 1);
+    }
     __syncwarp();
-    if (lane_of_thread() == 0) memory_->count = 0;
-    __syncwarp();
+    count_ = 0;
   }
 
  private:
   Memory* memory_;
+  int count_ = 0;  // the same in all lanes
 };
 
 // Launch a kernel with (query tiles, segments) blocks.

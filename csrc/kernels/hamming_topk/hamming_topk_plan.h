@@ -60,8 +60,9 @@ inline bool gathering_pays(const HammingTopk& args) {
 // One group in `every`, of which `expected` codes are among the nearest that are wanted, if these are anywhere: four
 // standard deviations more than that.
 inline HammingTopkSample hamming_topk_sample(const HammingTopk& args, int64_t every, double expected) {
-  constexpr int64_t blocks = 1 << 12;
-  const int64_t segments = std::clamp<int64_t>(blocks / std::max<int64_t>(args.queries.count, 1), 8, 64);
+  constexpr int64_t blocks = 1 << 12, counts = 1 << 14;  // which one block adds up for a query
+  const int64_t most = std::clamp<int64_t>(counts / (8 * args.database.width + 1), 8, 64);
+  const int64_t segments = std::clamp<int64_t>(blocks / std::max<int64_t>(args.queries.count, 1), 8, most);
   HammingTopkSample sample{};
   sample.every = every;
   sample.codes = std::max<int64_t>(args.database.count / group_codes / every, 1) * group_codes;
