@@ -9,13 +9,18 @@ from fasthash.losses.attention_diversity import (
     hellinger_distance,
 )
 from fasthash.losses.binary import BinaryLoss
+from fasthash.losses.code_bank import CodeBank, CrossBatchLoss
 from fasthash.losses.csq import CSQLoss
+from fasthash.losses.dch import DCHLoss
 from fasthash.losses.dcwh import DCWHLoss
 from fasthash.losses.ddh import DDHLoss
 from fasthash.losses.discrete_codes import DiscreteCodes
+from fasthash.losses.dpsh import DHNLoss, DPSHLoss, IDHNLoss
+from fasthash.losses.dsh import DSHLoss
 from fasthash.losses.error_aware_quantization import ErrorAwareQuantizationLoss
 from fasthash.losses.greedy_hash import GreedyHashLoss
 from fasthash.losses.hash_centers import hadamard_centers, hadamard_matrix, hash_codebook
+from fasthash.losses.hashnet import CohesionLoss, HashNetLoss
 from fasthash.losses.order_aware_triplet import OrderAwareTripletLoss
 from fasthash.losses.ortho_hash import OrthoHashLoss
 from fasthash.losses.regularizers import (
@@ -38,14 +43,23 @@ __all__ = [
     "BitBalanceLoss",
     "BitDecorrelationLoss",
     "CSQLoss",
+    "CodeBank",
+    "CohesionLoss",
     "CosFaceLoss",
+    "CrossBatchLoss",
+    "DCHLoss",
     "DCWHLoss",
     "DDHLoss",
+    "DHNLoss",
+    "DPSHLoss",
+    "DSHLoss",
     "DiscreteCodes",
     "ErrorAwareQuantizationLoss",
     "FakeImageEntropyLoss",
     "FeatureAlignmentLoss",
     "GreedyHashLoss",
+    "HashNetLoss",
+    "IDHNLoss",
     "OrderAwareTripletLoss",
     "OrthoHashLoss",
     "SoftmaxHashLoss",

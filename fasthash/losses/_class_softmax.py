@@ -190,7 +190,7 @@ class Undifferentiable(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> None:
-        raise RuntimeError('double backward of a class-level loss is not defined, use backend="reference"')
+        raise RuntimeError('double backward of this loss is not defined, use backend="reference"')
 
 
 def _direction(rows: Tensor) -> tuple[Tensor, Tensor]:

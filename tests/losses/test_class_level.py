@@ -283,7 +283,7 @@ def test_double_backward_is_refused_by_the_fused_form(name):
     if name in ("csq_logits", "softmax"):
         return  # plain PyTorch: a small softmax costs less than a Function
     (gradient,) = torch.autograd.grad(make(name).double()(embeddings, ids), embeddings, create_graph=True)
-    text = 'double backward of a class-level loss is not defined, use backend="reference"'
+    text = 'double backward of this loss is not defined, use backend="reference"'
     with pytest.raises(RuntimeError, match=text):
         gradient.square().sum().backward()
 

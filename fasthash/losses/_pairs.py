@@ -1,0 +1,242 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Losses over pairs of a batch with itself or with a bank: value and gradient in one walk over the bank.
+
+No (A, M, K) tensor exists, and no (A, M) matrix is kept for backward: inner products of a piece of the bank, their
+values and slopes are computed while they are in the cache, and what backward needs is (A, K) and (M, K).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from fasthash import _checks
+from fasthash.losses._class_softmax import Undifferentiable, without_autocast
+from fasthash.losses._distributed import gather_batch
+from fasthash.losses._inputs import check_embeddings, relation_of
+
+_PIECE = 1 << 17  # pairs that are looked at together: half a MiB for each matrix
+_BACKENDS = ("fused", "reference")
+
+Rule = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
+
+
+class Pairs(NamedTuple):
+    """What is known of the pairs (A, M).
+
+    Attributes:
+        relation: (A, M) int8, 1 for similar pairs, -1 for others, 0 for those left out.
+        heavy, light: () weights of similar pairs and of others.
+        uniform: whether all pairs count and have the weight `light`.
+        graded: (A, M) similarities in [0, 1] in place of 1 and 0, or None.
+    """
+
+    relation: Tensor
+    heavy: Tensor
+    light: Tensor
+    uniform: bool
+    graded: Tensor | None = None
+
+    def piece(self, of: slice, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+        """Similarities and weights (A, m) of some items; the weight is () where it is the same for all."""
+        signs = self.relation[:, of].to(dtype)
+        similar = signs.clamp(min=0)
+        weights = self.light if self.uniform else similar * self.heavy + (similar - signs) * self.light
+        return similar if self.graded is None else self.graded[:, of], weights
+
+
+class PairwiseLoss(nn.Module):
+    """Base: the weighted mean of a rule over all pairs of anchors and items, and a quantization term.
+
+    Args:
+        check_finite: refuse NaN and infinite embeddings; None does so on the CPU, but not on CUDA, where it would wait
+            for the device, nor under `torch.compile`.
+        gather: join the batches of all ranks of a distributed run first, see `losses._distributed`.
+        backend: `fused`, or `reference` in plain PyTorch for double backward and `torch.func`.
+    """
+
+    def __init__(self, check_finite: bool | None, gather: bool, backend: str) -> None:
+        super().__init__()
+        _checks.require_choice(self._name, "backend", backend, _BACKENDS)
+        self.check_finite = check_finite
+        self.gather = gather
+        self.backend = backend
+
+    @property
+    def _name(self) -> str:
+        return type(self).__name__
+
+    def forward(
+        self,
+        embeddings: Tensor,
+        labels: Tensor | None = None,
+        indices_tuple: Sequence[Tensor] | None = None,
+        ref_emb: Tensor | None = None,
+        ref_labels: Tensor | None = None,
+        *,
+        similarity: Tensor | None = None,
+    ) -> Tensor:
+        """Loss of a batch; what is similar comes from exactly one of labels, similarity and indices.
+
+        Args:
+            embeddings: (A, K), any floating dtype; computed in float32 (float64 stays).
+            labels: (A,) integer class ids or (A, C) multi-hot rows. Not looked at where `indices_tuple` is given.
+            indices_tuple: pairs `(a1, p, a2, n)` of a miner; see `relation_from_indices`.
+            ref_emb: (M, K) items, such as a bank, to compare with; None compares the batch with itself, none of its
+                items with itself.
+            ref_labels: labels of `ref_emb`, of the same kind as `labels`.
+            similarity: (A, M) matrix in place of labels; an entry > 0 means similar, any other dissimilar.
+
+        Returns:
+            () float32, or float64 for float64 embeddings; 0 with zero gradient where there is no pair.
+
+        Raises:
+            ValueError: shapes, dtypes or devices that do not fit, values that are not finite, no labels, or labels and
+                a similarity at once; with `gather`, anything but labels, or ranks with batches of different sizes.
+        """
+        check_embeddings(self._name, embeddings, ref_emb, self.check_finite)
+        if self.gather:
+            alone = indices_tuple is None and ref_emb is None and similarity is None and labels is not None
+            _checks.require(alone, self._name, "gather", "False where pairs come from other than labels", True)
+            assert labels is not None
+            embeddings, labels = gather_batch(self._name, embeddings, labels)
+        relation = relation_of(self._name, embeddings, labels, indices_tuple, ref_emb, ref_labels, similarity)
+        with torch.autocast(embeddings.device.type, enabled=False):
+            x = _wide(embeddings)
+            y = x if ref_emb is None else _wide(ref_emb)
+            complete = ref_emb is not None and indices_tuple is None
+            pairs = self._pairs(relation, x.dtype, complete, labels, ref_labels)
+            loss: Tensor = self._mean(x, y, pairs) + self._quantization(x, y)
+        return loss
+
+    def _mean(self, x: Tensor, y: Tensor, pairs: Pairs) -> Tensor:
+        """The rule's weighted mean; overridden where embeddings are changed first."""
+        return mean_of_pairs(x, y, pairs, self._rule(x.shape[1]), self._of_distances, self.backend == "fused")
+
+    _of_distances = False
+
+    def _rule(self, bits: int) -> Rule:
+        """From inner products, or squared distances, and similarities to values and slopes, element by element."""
+        raise NotImplementedError
+
+    def _pairs(
+        self, relation: Tensor, dtype: torch.dtype, complete: bool, labels: Tensor | None, ref_labels: Tensor | None
+    ) -> Pairs:
+        """Where all pairs weigh the same; `complete` says that none is left out."""
+        weight = torch.count_nonzero(relation).clamp(min=1).to(dtype).reciprocal()
+        return Pairs(relation, weight, weight, complete)
+
+    def _quantization(self, x: Tensor, y: Tensor) -> Tensor | float:
+        return 0.0
+
+
+def balanced_pairs(relation: Tensor, dtype: torch.dtype, cohesion: float = 1.0, normalize: bool = False) -> Pairs:
+    """Weights |S| / |S_1| of similar pairs and |S| / |S_0| of others, over |S|; 1 / |S| where one kind has no pair.
+
+    Args:
+        relation: (A, M) int8.
+        dtype: of the weights.
+        cohesion: factor on the weight of similar pairs.
+        normalize: divide by the sum of all weights, not by |S|.
+    """
+    count = torch.count_nonzero(relation).to(dtype)
+    of_similar = (count + relation.sum().to(dtype)) / 2
+    of_other = count - of_similar
+    both = (of_similar > 0) & (of_other > 0)
+    heavy = torch.where(both, count / of_similar.clamp(min=1), 1) * cohesion
+    light = torch.where(both, count / of_other.clamp(min=1), 1)
+    total = heavy * of_similar + light * of_other if normalize else count
+    total = torch.where(total > 0, total, 1)
+    return Pairs(relation, heavy / total, light / total, False)
+
+
+def mean_of_pairs(x: Tensor, y: Tensor, pairs: Pairs, rule: Rule, of_distances: bool, fused: bool) -> Tensor:
+    """`sum of w_ij rule(<x_i, y_j>)`, or of `rule(|x_i - y_j|^2)`.
+
+    Args:
+        x: (A, K) float32 or float64.
+        y: (M, K) of the same dtype.
+        pairs: similarities and weights (A, M).
+        rule: gives values and slopes; only values are used where not `fused`.
+        of_distances: of squared distances in place of inner products.
+        fused: with a gradient that is ready after forward, not to be differentiated again.
+    """
+    if not fused or torch.compiler.is_compiling():  # which fuses by itself
+        similar, weights = pairs.piece(slice(None), x.dtype)
+        return (rule(_products(x, y, of_distances), similar)[0] * weights).sum()
+    needed = torch.is_grad_enabled()
+    loss: Tensor = _MeanOfPairs.apply(  # type: ignore[no-untyped-call]
+        x, y, pairs, rule, of_distances, (needed and x.requires_grad, needed and y.requires_grad)
+    )
+    return loss
+
+
+def _products(x: Tensor, y: Tensor, of_distances: bool) -> Tensor:
+    if not of_distances:
+        return x @ y.T
+    norms = x.square().sum(1, keepdim=True) + y.square().sum(1)
+    return torch.addmm(norms, x, y.T, alpha=-2).clamp(min=0)
+
+
+class _MeanOfPairs(torch.autograd.Function):
+    """With slopes g: d / d x_i is `sum over j of g_ij y_j`, or `2 sum over j of g_ij (x_i - y_j)`."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        x: Tensor,
+        y: Tensor,
+        pairs: Pairs,
+        rule: Rule,
+        of_distances: bool,
+        needed: tuple[bool, bool],
+    ) -> Tensor:
+        loss = x.new_zeros(())
+        of_x = torch.zeros_like(x) if needed[0] else None
+        of_y = torch.zeros_like(y) if needed[1] else None
+        for piece in _pieces(len(x), len(y)):
+            items = y[piece]
+            similar, weights = pairs.piece(piece, x.dtype)
+            values, slopes = rule(_products(x, items, of_distances), similar)
+            slopes = slopes * weights
+            loss = loss + (values.sum() * weights if pairs.uniform else (values * weights).sum())
+            scale = -2.0 if of_distances else 1.0
+            if of_x is not None:
+                of_x = torch.addmm(of_x, slopes, items, alpha=scale)
+                if of_distances:
+                    of_x = torch.addcmul(of_x, slopes.sum(1, keepdim=True), x, value=2)
+            if of_y is not None:
+                part = scale * (slopes.T @ x)
+                if of_distances:
+                    part = torch.addcmul(part, slopes.sum(0).unsqueeze(1), items, value=2)
+                of_y[piece] = part
+        ctx.save_for_backward(of_x, of_y, x, y)
+        return loss
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        of_x, of_y, x, y = ctx.saved_tensors
+        found: list[Tensor | None] = []
+        for saved, source in ((of_x, x), (of_y, y)):
+            if saved is None:
+                found.append(None)
+                continue
+            with without_autocast(saved):
+                gradient = saved * gradients[0]
+            if torch.is_grad_enabled():  # create_graph=True
+                gradient = Undifferentiable.apply(gradient, source)  # type: ignore[no-untyped-call]
+            found.append(gradient)
+        return (*found, None, None, None, None)
+
+
+def _pieces(anchors: int, items: int) -> list[slice]:
+    """Parts of the items."""
+    size = max(64, _PIECE // max(anchors, 1))
+    return [slice(first, first + size) for first in range(0, items, size)]
+
+
+def _wide(values: Tensor) -> Tensor:
+    return values if values.dtype == torch.float64 else values.float()

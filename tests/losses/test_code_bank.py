@@ -1,0 +1,109 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Banks of earlier batches."""
+
+from __future__ import annotations
+
+import copy
+
+import pytest
+import torch
+
+from fasthash.losses import CodeBank, CrossBatchLoss, DPSHLoss, OrderAwareTripletLoss
+
+
+def batch(rows, bits=4, start=0):
+    values = torch.arange(start, start + rows, dtype=torch.float32)[:, None].expand(rows, bits).clone()
+    return values, torch.arange(rows) % 3
+
+
+def test_by_index_keeps_the_latest_of_each_item():
+    bank = CodeBank(6, 4)
+    assert len(bank) == 0
+    assert bank.embeddings().shape == (0, 4)
+    rows, labels = batch(3)
+    bank.update(rows, labels, torch.tensor([4, 0, 2]))
+    assert torch.equal(bank.embeddings(), rows[[1, 2, 0]])
+    assert torch.equal(bank.labels(), labels[[1, 2, 0]])
+    bank.update(rows[:1] + 10, labels[:1], torch.tensor([2]))
+    assert torch.equal(bank.embeddings()[1], rows[0] + 10)
+    assert len(bank) == 3
+
+
+def test_first_in_first_out():
+    bank = CodeBank(5, 4)
+    for start in (0, 2, 4):
+        bank.update(*batch(2, start=start))
+    assert len(bank) == 5
+    assert bank.embeddings()[:, 0].tolist() == [5, 1, 2, 3, 4]
+    assert int(bank.pointer) == 1
+    bank.clear()
+    assert len(bank) == 0
+    assert len(bank.embeddings()) == 0
+
+
+def test_all_of_it_is_saved_and_moves_on():
+    bank = CodeBank(5, 4)
+    bank.update(*batch(3))
+    other = CodeBank(5, 4)
+    other.load_state_dict(bank.state_dict())
+    for each in (bank, other, copy.deepcopy(bank)):
+        each.update(*batch(4, start=10))
+        assert each.embeddings()[:, 0].tolist() == [12, 13, 2, 10, 11]
+    full = CodeBank(2, 4)
+    full.update(*batch(2))
+    assert len(full.embeddings()) == 2
+    full.load_state_dict(CodeBank(2, 4).state_dict())
+    assert len(full.embeddings()) == 0
+
+
+def test_multi_hot_labels_and_half_precision():
+    bank = CodeBank(4, 3, classes=5)
+    hot = torch.tensor([[1, 0, 0, 2, 0], [0, 0, 0, 0, 1]])
+    bank.update(torch.ones(2, 3, dtype=torch.bfloat16), hot)
+    assert torch.equal(bank.labels(), (hot > 0).to(torch.int8))
+    assert bank.embeddings().dtype == torch.float32
+
+
+def test_bad_input():
+    bank = CodeBank(4, 3)
+    for call, text in (
+        (lambda: CodeBank(0, 3), "size must be >= 1"),
+        (lambda: bank.update(torch.ones(2, 4), torch.zeros(2)), r"embeddings must be of shape \(batch, 3\)"),
+        (lambda: bank.update(torch.ones(2, 3), torch.zeros(3)), r"labels must be of shape \(2,\)"),
+        (lambda: bank.update(torch.ones(5, 3), torch.zeros(5)), "at most 4 rows"),
+        (lambda: bank.update(torch.ones(2, 3), torch.zeros(2), torch.tensor([0, 4])), r"indices must be in 0..3"),
+        (lambda: bank.update(torch.ones(2, 3), torch.zeros(2), torch.tensor([0])), r"indices must be of shape"),
+    ):
+        with pytest.raises(ValueError, match=text):
+            call()
+    assert len(bank) == 0
+
+
+@pytest.mark.parametrize("inner", [DPSHLoss(), OrderAwareTripletLoss()], ids=["pairs", "triplets"])
+def test_losses_against_a_bank(inner):
+    torch.manual_seed(0)
+    rows, labels = torch.randn(6, 8), torch.arange(6) % 2
+    by_index = CrossBatchLoss(inner, CodeBank(10, 8))
+    x = rows.clone().requires_grad_()
+    loss = by_index(x, labels, torch.arange(4, 10))
+    expected = inner(rows, labels, ref_emb=rows, ref_labels=labels)
+    torch.testing.assert_close(loss.detach(), expected)
+    loss.backward()
+    assert x.grad is not None
+    assert x.grad.abs().sum() > 0
+    fifo = CrossBatchLoss(inner, CodeBank(8, 8))
+    torch.testing.assert_close(fifo(rows, labels), inner(rows, labels))
+    torch.testing.assert_close(fifo(rows + 1, labels), inner(rows + 1, labels, ref_emb=rows, ref_labels=labels))
+    assert len(fifo.bank) == 8
+    assert {name.split(".")[-1] for name in fifo.state_dict()} == {"rows", "row_labels", "filled", "pointer"}
+
+
+def test_backward_after_the_bank_has_changed():
+    loss = CrossBatchLoss(DPSHLoss(), CodeBank(4, 8))
+    rows, labels = torch.randn(4, 8), torch.arange(4) % 2
+    loss(rows, labels)
+    x = rows.clone().requires_grad_()
+    first = loss(x, labels)
+    loss(rows * 5, labels)
+    first.backward()
+    assert x.grad is not None
