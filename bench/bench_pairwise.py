@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Losses over pairs, a batch of 128 against a bank, forward and backward, beside the formulas as published scripts do it.
+"""Losses over pairs, a batch of 128 against a bank: forward and backward, beside the formulas as published.
 
 `published` multiplies one-hot labels for similarities, holds all pairs (and for DSH every difference, (A, M, K)) and
 leaves the gradient to autograd. `reference` is the loss in plain PyTorch, `compiled` that by torch.compile.

@@ -11,61 +11,86 @@ from fasthash.losses._pairs import Rule
 
 
 def likelihood(scale: float) -> Rule:
-    """`softplus(t) - s t` of t = scale * product, and its slope `scale * (sigmoid(t) - s)`."""
+    """`softplus(t) - s t` of t = scale * product; slope `sigmoid(t) - s`."""
 
-    def rule(products: Tensor, similar: Tensor) -> tuple[Tensor, Tensor]:
-        scores = products * scale
-        values = functional.softplus(scores) - similar * scores
-        return values, (scores.sigmoid() - similar) * scale
+    def values(scores: Tensor, similar: Tensor) -> Tensor:
+        return functional.softplus(scores) - similar * scores
 
-    return rule
+    def with_slopes(scores: Tensor, similar: Tensor) -> tuple[Tensor, Tensor]:
+        costs = functional.softplus(scores).addcmul_(similar, scores, value=-1)
+        return costs, scores.sigmoid_().sub_(similar)
+
+    return Rule(scale, values, with_slopes)
 
 
 def contrast(margin: float) -> Rule:
-    """`s D / 2 + (1 - s) max(0, margin - D) / 2` of squared distances D, and its slope."""
+    """`s D / 2 + (1 - s) max(0, margin - D) / 2` of squared distances D; slope `(s - (1 - s) [D < margin]) / 2`."""
 
-    def rule(distances: Tensor, similar: Tensor) -> tuple[Tensor, Tensor]:
-        gap = (margin - distances).clamp(min=0)
+    def values(distances: Tensor, similar: Tensor) -> Tensor:
+        return (similar * distances + (1 - similar) * (margin - distances).clamp(min=0)) / 2
+
+    def with_slopes(distances: Tensor, similar: Tensor) -> tuple[Tensor, Tensor]:
+        gap = (margin - distances).clamp_(min=0)
         other = 1 - similar
-        return (similar * distances + other * gap) / 2, (similar - other * (gap > 0)) / 2
+        slopes = gap.sign().mul_(other).neg_().add_(similar).mul_(0.5)
+        return gap.mul_(other).addcmul_(similar, distances).mul_(0.5), slopes
 
-    return rule
+    return Rule(1.0, values, with_slopes)
 
 
 def cauchy(gamma: float, smallest: float) -> Rule:
-    """`s log(d / gamma) + log(1 + gamma / d)`, cross-entropy of p = gamma / (gamma + d), for d >= smallest."""
+    """`s log(d / gamma) + log(1 + gamma / d)`, cross-entropy of p = gamma / (gamma + d), of d >= smallest.
 
-    def rule(distances: Tensor, similar: Tensor) -> tuple[Tensor, Tensor]:
+    Slope `(s - p) / d`, and 0 below.
+    """
+
+    def values(distances: Tensor, similar: Tensor) -> Tensor:
         d = distances.clamp(min=smallest)
-        values = similar * (d / gamma).log() + (gamma / d).log1p()
-        slopes = (similar - gamma / (gamma + d)) / d
-        return values, torch.where(distances >= smallest, slopes, torch.zeros_like(slopes))
+        return similar * (d / gamma).log() + (gamma / d).log1p()
 
-    return rule
+    def with_slopes(distances: Tensor, similar: Tensor) -> tuple[Tensor, Tensor]:
+        d = distances.clamp(min=smallest)
+        costs = (gamma / d).log1p_().addcmul_(similar, (d / gamma).log_())
+        slopes = (similar - gamma / (gamma + d)).div_(d)
+        return costs, slopes.mul_(distances >= smallest)
+
+    return Rule(1.0, values, with_slopes)
 
 
 def cosine_cauchy(bits: int, gamma: float, smallest: float) -> Rule:
     """`cauchy` of `d = K / 2 * (1 - product)`, for rows of length 1."""
     inner = cauchy(gamma, smallest)
+    half = bits / 2
 
-    def rule(products: Tensor, similar: Tensor) -> tuple[Tensor, Tensor]:
-        values, slopes = inner((1 - products) * (bits / 2), similar)
-        return values, slopes * (-bits / 2)
+    def values(products: Tensor, similar: Tensor) -> Tensor:
+        return inner.values(half - half * products, similar)
 
-    return rule
+    def with_slopes(products: Tensor, similar: Tensor) -> tuple[Tensor, Tensor]:
+        costs, slopes = inner.with_slopes(products.mul_(-half).add_(half), similar)
+        return costs, slopes.mul_(-half)
+
+    return Rule(1.0, values, with_slopes)
 
 
 def graded_likelihood(scale: float, bits: int, squared: float) -> Rule:
     """`likelihood` where s is 0 or 1; else `squared * (t + K - 2 s K)^2`, t = scale * product."""
     hard = likelihood(scale)
 
-    def rule(products: Tensor, similar: Tensor) -> tuple[Tensor, Tensor]:
-        values, slopes = hard(products, similar)
-        gap = products * scale + (bits - 2 * bits * similar)
-        is_hard = (similar == 0) | (similar == 1)
+    def values(scores: Tensor, similar: Tensor) -> Tensor:
+        gap = scores + (bits - 2 * bits * similar)
+        return torch.where(_is_hard(similar), hard.values(scores, similar), gap.square() * squared)
+
+    def with_slopes(scores: Tensor, similar: Tensor) -> tuple[Tensor, Tensor]:
+        gap = scores + (bits - 2 * bits * similar)
+        is_hard = _is_hard(similar)
+        costs, slopes = hard.with_slopes(scores, similar)
         return (
-            torch.where(is_hard, values, gap.square() * squared),
-            torch.where(is_hard, slopes, gap * (2 * squared * scale)),
+            torch.where(is_hard, costs, gap.square() * squared),
+            torch.where(is_hard, slopes, gap * (2 * squared)),
         )
 
-    return rule
+    return Rule(scale, values, with_slopes)
+
+
+def _is_hard(similar: Tensor) -> Tensor:
+    return (similar == 0) | (similar == 1)

@@ -14,38 +14,84 @@ import torch
 from torch import Tensor, nn
 
 from fasthash import _checks
+from fasthash._labels import as_comparable, check_labels, shares_label
 from fasthash.losses._class_softmax import Undifferentiable, without_autocast
 from fasthash.losses._distributed import gather_batch
 from fasthash.losses._inputs import check_embeddings, relation_of
+from fasthash.losses._inputs import check_labels as require_labels
 
-_PIECE = 1 << 17  # pairs that are looked at together: half a MiB for each matrix
+_PIECE = 1 << 16  # pairs that are looked at together: 256 KiB for each matrix
 _BACKENDS = ("fused", "reference")
 
-Rule = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
+
+class Rule(NamedTuple):
+    """What a pair costs.
+
+    Attributes:
+        scale: factor on inner products before all else.
+        values: from scaled products, or squared distances, and similarities, in operations that can be differentiated.
+        with_slopes: values and their slopes; both arguments may be overwritten.
+    """
+
+    scale: float
+    values: Callable[[Tensor, Tensor], Tensor]
+    with_slopes: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
 
 
 class Pairs(NamedTuple):
-    """What is known of the pairs (A, M).
+    """What is known of the pairs (A, M), from labels of both sides or a relation.
 
     Attributes:
-        relation: (A, M) int8, 1 for similar pairs, -1 for others, 0 for those left out.
+        labels: comparable labels of anchors and items, or None.
+        relation: (A, M) int8, 1 for similar pairs, -1 for others, 0 for those left out, where there are no labels.
+        alone: whether a batch is compared with itself: labels then leave out the diagonal.
         heavy, light: () weights of similar pairs and of others.
-        uniform: whether all pairs count and have the weight `light`.
-        graded: (A, M) similarities in [0, 1] in place of 1 and 0, or None.
+        balanced: whether these differ.
+        graded: rows of length 1 whose products are similarities, in place of 1 and 0, or None.
     """
 
-    relation: Tensor
+    labels: tuple[Tensor, Tensor] | None
+    relation: Tensor | None
+    alone: bool
     heavy: Tensor
     light: Tensor
-    uniform: bool
-    graded: Tensor | None = None
+    balanced: bool
+    graded: tuple[Tensor, Tensor] | None = None
 
     def piece(self, of: slice, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
         """Similarities and weights (A, m) of some items; the weight is () where it is the same for all."""
-        signs = self.relation[:, of].to(dtype)
-        similar = signs.clamp(min=0)
-        weights = self.light if self.uniform else similar * self.heavy + (similar - signs) * self.light
-        return similar if self.graded is None else self.graded[:, of], weights
+        if self.labels is not None:
+            similar = shares_label(self.labels[0], self.labels[1][of]).to(dtype)
+            weights = similar * (self.heavy - self.light) + self.light if self.balanced else self.light
+        else:
+            assert self.relation is not None
+            signs = self.relation[:, of].to(dtype)
+            similar = signs.clamp(min=0)
+            weights = similar * self.heavy + (similar - signs) * self.light
+        if self.graded is not None:
+            similar = self.graded[0] @ self.graded[1][of].T
+            rounding = 8 * torch.finfo(dtype).eps  # the same labels on both sides are 1, whatever their number
+            similar = torch.where(similar > 1 - rounding, torch.ones_like(similar), similar)
+        return similar, weights
+
+    def counts(self, anchors: int, items: int) -> tuple[Tensor | int, Tensor]:
+        """The number of pairs, and of similar ones."""
+        if self.labels is not None:
+            similar = torch.zeros((), dtype=torch.int64, device=self.labels[0].device)
+            for of in _pieces(anchors, items):
+                similar = similar + torch.count_nonzero(shares_label(self.labels[0], self.labels[1][of]))
+            return anchors * items - anchors * self.alone, similar - self._own()
+        assert self.relation is not None
+        count = torch.count_nonzero(self.relation)
+        return count, (count + self.relation.sum()) // 2
+
+    def _own(self) -> Tensor | int:
+        """Items that share a label with themselves, which are no pairs: all but rows without a label."""
+        if not self.alone:
+            return 0
+        assert self.labels is not None
+        own = self.labels[0]
+        return len(own) if own.dim() == 1 else torch.count_nonzero((own > 0).any(1))
 
 
 class PairwiseLoss(nn.Module):
@@ -103,12 +149,21 @@ class PairwiseLoss(nn.Module):
             _checks.require(alone, self._name, "gather", "False where pairs come from other than labels", True)
             assert labels is not None
             embeddings, labels = gather_batch(self._name, embeddings, labels)
-        relation = relation_of(self._name, embeddings, labels, indices_tuple, ref_emb, ref_labels, similarity)
+        alone = ref_emb is None
+        by_labels, relation = None, None
+        if indices_tuple is None and similarity is None:
+            items = embeddings if ref_emb is None else ref_emb
+            labels = require_labels(self._name, labels, ref_labels, len(embeddings), len(items), alone)
+            of_items = labels if ref_labels is None else ref_labels
+            check_labels(self._name, ("labels", "ref_labels"), labels, of_items)
+            _checks.require_same_device(self._name, "labels", labels, embeddings.device)
+            by_labels = (as_comparable(labels), as_comparable(of_items))
+        else:
+            relation = relation_of(self._name, embeddings, labels, indices_tuple, ref_emb, ref_labels, similarity)
         with torch.autocast(embeddings.device.type, enabled=False):
             x = _wide(embeddings)
             y = x if ref_emb is None else _wide(ref_emb)
-            complete = ref_emb is not None and indices_tuple is None
-            pairs = self._pairs(relation, x.dtype, complete, labels, ref_labels)
+            pairs = self._weighted(Pairs(by_labels, relation, alone, x.new_ones(()), x.new_ones(()), False), x, y)
             loss: Tensor = self._mean(x, y, pairs) + self._quantization(x, y)
         return loss
 
@@ -119,38 +174,39 @@ class PairwiseLoss(nn.Module):
     _of_distances = False
 
     def _rule(self, bits: int) -> Rule:
-        """From inner products, or squared distances, and similarities to values and slopes, element by element."""
         raise NotImplementedError
 
-    def _pairs(
-        self, relation: Tensor, dtype: torch.dtype, complete: bool, labels: Tensor | None, ref_labels: Tensor | None
-    ) -> Pairs:
-        """Where all pairs weigh the same; `complete` says that none is left out."""
-        weight = torch.count_nonzero(relation).clamp(min=1).to(dtype).reciprocal()
-        return Pairs(relation, weight, weight, complete)
+    def _weighted(self, pairs: Pairs, x: Tensor, y: Tensor) -> Pairs:
+        """The pairs with their weights: all the same, or as a loss overrides it."""
+        if pairs.labels is not None:
+            weight = x.new_full((), 1 / max(len(x) * len(y) - len(x) * pairs.alone, 1))
+        else:
+            weight = torch.as_tensor(pairs.counts(len(x), len(y))[0]).clamp(min=1).to(x.dtype).reciprocal()
+        return pairs._replace(heavy=weight, light=weight)
 
     def _quantization(self, x: Tensor, y: Tensor) -> Tensor | float:
         return 0.0
 
 
-def balanced_pairs(relation: Tensor, dtype: torch.dtype, cohesion: float = 1.0, normalize: bool = False) -> Pairs:
+def balanced(pairs: Pairs, x: Tensor, y: Tensor, cohesion: float = 1.0, normalize: bool = False) -> Pairs:
     """Weights |S| / |S_1| of similar pairs and |S| / |S_0| of others, over |S|; 1 / |S| where one kind has no pair.
 
     Args:
-        relation: (A, M) int8.
-        dtype: of the weights.
+        pairs: without weights.
+        x: (A, K) anchors.
+        y: (M, K) items.
         cohesion: factor on the weight of similar pairs.
         normalize: divide by the sum of all weights, not by |S|.
     """
-    count = torch.count_nonzero(relation).to(dtype)
-    of_similar = (count + relation.sum().to(dtype)) / 2
+    both, similar = pairs.counts(len(x), len(y))
+    count, of_similar = torch.as_tensor(both, device=x.device).to(x.dtype), similar.to(x.dtype)
     of_other = count - of_similar
-    both = (of_similar > 0) & (of_other > 0)
-    heavy = torch.where(both, count / of_similar.clamp(min=1), 1) * cohesion
-    light = torch.where(both, count / of_other.clamp(min=1), 1)
+    mixed = (of_similar > 0) & (of_other > 0)
+    heavy = torch.where(mixed, count / of_similar.clamp(min=1), 1) * cohesion
+    light = torch.where(mixed, count / of_other.clamp(min=1), 1)
     total = heavy * of_similar + light * of_other if normalize else count
     total = torch.where(total > 0, total, 1)
-    return Pairs(relation, heavy / total, light / total, False)
+    return pairs._replace(heavy=heavy / total, light=light / total, balanced=True)
 
 
 def mean_of_pairs(x: Tensor, y: Tensor, pairs: Pairs, rule: Rule, of_distances: bool, fused: bool) -> Tensor:
@@ -166,7 +222,10 @@ def mean_of_pairs(x: Tensor, y: Tensor, pairs: Pairs, rule: Rule, of_distances: 
     """
     if not fused or torch.compiler.is_compiling():  # which fuses by itself
         similar, weights = pairs.piece(slice(None), x.dtype)
-        return (rule(_products(x, y, of_distances), similar)[0] * weights).sum()
+        values = rule.values(_products(x, y, rule.scale, of_distances), similar) * weights
+        if pairs.alone and pairs.labels is not None:
+            values = values - values.diagonal().diag()
+        return values.sum()
     needed = torch.is_grad_enabled()
     loss: Tensor = _MeanOfPairs.apply(  # type: ignore[no-untyped-call]
         x, y, pairs, rule, of_distances, (needed and x.requires_grad, needed and y.requires_grad)
@@ -174,9 +233,9 @@ def mean_of_pairs(x: Tensor, y: Tensor, pairs: Pairs, rule: Rule, of_distances: 
     return loss
 
 
-def _products(x: Tensor, y: Tensor, of_distances: bool) -> Tensor:
+def _products(x: Tensor, y: Tensor, scale: float, of_distances: bool) -> Tensor:
     if not of_distances:
-        return x @ y.T
+        return (x * scale) @ y.T
     norms = x.square().sum(1, keepdim=True) + y.square().sum(1)
     return torch.addmm(norms, x, y.T, alpha=-2).clamp(min=0)
 
@@ -197,13 +256,19 @@ class _MeanOfPairs(torch.autograd.Function):
         loss = x.new_zeros(())
         of_x = torch.zeros_like(x) if needed[0] else None
         of_y = torch.zeros_like(y) if needed[1] else None
+        scale = -2.0 if of_distances else rule.scale
         for piece in _pieces(len(x), len(y)):
             items = y[piece]
             similar, weights = pairs.piece(piece, x.dtype)
-            values, slopes = rule(_products(x, items, of_distances), similar)
-            slopes = slopes * weights
-            loss = loss + (values.sum() * weights if pairs.uniform else (values * weights).sum())
-            scale = -2.0 if of_distances else 1.0
+            values, slopes = rule.with_slopes(_products(x, items, rule.scale, of_distances), similar)
+            if pairs.alone and pairs.labels is not None:
+                values.diagonal(-piece.start).zero_()
+                slopes.diagonal(-piece.start).zero_()
+            if weights.dim() == 2:
+                slopes.mul_(weights)
+                loss = loss + values.mul_(weights).sum()
+            else:
+                loss = loss + values.sum()
             if of_x is not None:
                 of_x = torch.addmm(of_x, slopes, items, alpha=scale)
                 if of_distances:
@@ -213,6 +278,9 @@ class _MeanOfPairs(torch.autograd.Function):
                 if of_distances:
                     part = torch.addcmul(part, slopes.sum(0).unsqueeze(1), items, value=2)
                 of_y[piece] = part
+        if pairs.labels is not None and not pairs.balanced:
+            loss = loss * pairs.light
+            of_x, of_y = (None if part is None else part.mul_(pairs.light) for part in (of_x, of_y))
         ctx.save_for_backward(of_x, of_y, x, y)
         return loss
 

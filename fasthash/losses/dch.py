@@ -3,13 +3,12 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 from torch.nn import functional
 
 from fasthash import _checks
 from fasthash.losses._likelihood import cauchy, cosine_cauchy
-from fasthash.losses._pairs import Pairs, PairwiseLoss, Rule, balanced_pairs, mean_of_pairs
+from fasthash.losses._pairs import Pairs, PairwiseLoss, Rule, balanced, mean_of_pairs
 
 _FORMS = ("paper", "released")
 _SMALLEST_SHARE = 0.005  # of K: distances below do not pull any further
@@ -77,14 +76,9 @@ class DCHLoss(PairwiseLoss):
             x, y = unit, unit if y is x else functional.normalize(y)
         return mean_of_pairs(x, y, pairs, self._rule(x.shape[1]), self._of_distances, self.backend == "fused")
 
-    def _pairs(
-        self, relation: Tensor, dtype: torch.dtype, complete: bool, labels: Tensor | None, ref_labels: Tensor | None
-    ) -> Pairs:
-        pairs = balanced_pairs(relation, dtype)
-        if self.form == "paper":
-            return pairs
-        count = torch.count_nonzero(relation).clamp(min=1).to(dtype)
-        return pairs._replace(light=count.reciprocal())
+    def _weighted(self, pairs: Pairs, x: Tensor, y: Tensor) -> Pairs:
+        weighted = balanced(pairs, x, y)
+        return weighted if self.form == "paper" else weighted._replace(light=super()._weighted(pairs, x, y).light)
 
     def _quantization(self, x: Tensor, y: Tensor) -> Tensor | float:
         if self.quantization == 0:

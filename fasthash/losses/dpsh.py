@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import math
 
-import torch
 from torch import Tensor
 from torch.nn import functional
 
@@ -133,17 +132,12 @@ class IDHNLoss(PairwiseLoss):
         scale = 5 / bits if self.scale is None else self.scale
         return graded_likelihood(scale, bits, 0.1 / bits if self.soft is None else self.soft)
 
-    def _pairs(
-        self, relation: Tensor, dtype: torch.dtype, complete: bool, labels: Tensor | None, ref_labels: Tensor | None
-    ) -> Pairs:
-        pairs = super()._pairs(relation, dtype, complete, labels, ref_labels)
-        if labels is None or labels.dim() == 1:
-            return pairs
-        anchors = functional.normalize((labels > 0).to(dtype))
-        items = anchors if ref_labels is None else functional.normalize((ref_labels > 0).to(dtype))
-        graded = anchors @ items.T
-        rounding = 8 * torch.finfo(dtype).eps  # the same labels on both sides are 1, whatever their number
-        return pairs._replace(graded=torch.where(graded > 1 - rounding, torch.ones_like(graded), graded))
+    def _weighted(self, pairs: Pairs, x: Tensor, y: Tensor) -> Pairs:
+        weighted = super()._weighted(pairs, x, y)
+        if pairs.labels is None or pairs.labels[0].dim() == 1:
+            return weighted
+        anchors, items = (functional.normalize(labels.to(x.dtype)) for labels in pairs.labels)
+        return weighted._replace(graded=(anchors, items))
 
     def _quantization(self, x: Tensor, y: Tensor) -> Tensor | float:
         return self.quantization * (x.abs() - 1).abs().mean()

@@ -3,12 +3,11 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 
 from fasthash import _checks
 from fasthash.losses._likelihood import likelihood
-from fasthash.losses._pairs import Pairs, PairwiseLoss, Rule, balanced_pairs
+from fasthash.losses._pairs import Pairs, PairwiseLoss, Rule, balanced
 
 
 class HashNetLoss(PairwiseLoss):
@@ -51,10 +50,8 @@ class HashNetLoss(PairwiseLoss):
     def _rule(self, bits: int) -> Rule:
         return likelihood(10 / bits if self.scale is None else self.scale)
 
-    def _pairs(
-        self, relation: Tensor, dtype: torch.dtype, complete: bool, labels: Tensor | None, ref_labels: Tensor | None
-    ) -> Pairs:
-        return balanced_pairs(relation, dtype)
+    def _weighted(self, pairs: Pairs, x: Tensor, y: Tensor) -> Pairs:
+        return balanced(pairs, x, y)
 
 
 class CohesionLoss(HashNetLoss):
@@ -90,7 +87,5 @@ class CohesionLoss(HashNetLoss):
         _checks.require(cohesion >= 1, self._name, "cohesion", ">= 1", cohesion)
         self.cohesion = cohesion
 
-    def _pairs(
-        self, relation: Tensor, dtype: torch.dtype, complete: bool, labels: Tensor | None, ref_labels: Tensor | None
-    ) -> Pairs:
-        return balanced_pairs(relation, dtype, self.cohesion, normalize=True)
+    def _weighted(self, pairs: Pairs, x: Tensor, y: Tensor) -> Pairs:
+        return balanced(pairs, x, y, self.cohesion, normalize=True)
