@@ -43,6 +43,15 @@ def tanh_quantize(
     pack: bool = False,
     count_saturation: bool = False,
 ) -> tuple[NDArray[Any], NDArray[Any], NDArray[np.uint8], NDArray[np.int64]]: ...
+def triplet_margin(
+    distances: NDArray[Any],
+    relation: NDArray[np.int8],
+    margin: float,
+    mining: int = 0,
+    swap: bool = False,
+    smooth: bool = False,
+    reduction: int = 2,
+) -> tuple[NDArray[Any], NDArray[Any]]: ...
 def tanh_quantize_backward(
     grad_codes: NDArray[Any] | None,
     grad_penalty: NDArray[Any] | None,

@@ -18,6 +18,7 @@ from fasthash.ops import (
     pack_codes,
     prepare_database,
     tanh_quantize,
+    triplet_margin,
     unpack_codes,
 )
 
@@ -34,5 +35,6 @@ __all__ = [
     "pack_codes",
     "prepare_database",
     "tanh_quantize",
+    "triplet_margin",
     "unpack_codes",
 ]

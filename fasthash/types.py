@@ -11,6 +11,7 @@ from fasthash.packed_database import PackedDatabase
 
 __all__ = [
     "AMPLIFIERS",
+    "MININGS",
     "PENALTIES",
     "REDUCTIONS",
     "WEIGHTINGS",
@@ -27,6 +28,7 @@ __all__ = [
 # A word's place is the integer that stands for it in the operators' schemas.
 PENALTIES = ("none", "l2", "l1", "log_cosh", "cubic")
 AMPLIFIERS = ("none", "magnitude", "wrong_side")
+MININGS = ("all", "semi_hard", "hard")
 WEIGHTINGS = ("none", "delta_ap")
 REDUCTIONS = ("mean", "sum", "avg_nonzero")
 

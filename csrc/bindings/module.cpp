@@ -68,6 +68,7 @@ PYBIND11_MODULE(_C, module) {
   module.def("force_available_memory", &fasthash::bindings::force_available_memory, py::arg("limit"));
   fasthash::bindings::bind_tanh_quantize(module);
   fasthash::bindings::bind_order_aware_triplet(module);
+  fasthash::bindings::bind_triplet_margin(module);
   fasthash::bindings::bind_discrete_code_update(module);
   fasthash::bindings::bind_label_sums(module);
   fasthash::bindings::bind_pack_codes(module);

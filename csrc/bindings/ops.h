@@ -16,6 +16,8 @@ void bind_tanh_quantize(pybind11::module_& module);
 
 void register_order_aware_triplet(torch::stable::detail::StableLibrary& library);
 void bind_order_aware_triplet(pybind11::module_& module);
+void register_triplet_margin(torch::stable::detail::StableLibrary& library);
+void bind_triplet_margin(pybind11::module_& module);
 
 void register_pack_codes(torch::stable::detail::StableLibrary& library);
 void bind_pack_codes(pybind11::module_& module);

@@ -14,6 +14,9 @@ constexpr const char* schemas[] = {
     "order_aware_triplet(Tensor distances, Tensor relation, Tensor anchor_codes, Tensor item_codes, float margin, "
     "int weighting, bool squared, int reduction) -> (Tensor, Tensor)",
     "order_aware_triplet_backward(Tensor grad_loss, Tensor gradient, Tensor loss) -> Tensor",
+    "triplet_margin(Tensor distances, Tensor relation, float margin, int mining, bool swap, bool smooth, "
+    "int reduction) -> (Tensor, Tensor)",
+    "triplet_margin_backward(Tensor grad_loss, Tensor gradient, Tensor loss) -> Tensor",
     "discrete_code_update(Tensor codes, Tensor relaxed, Tensor targets, Tensor target_of, int sweeps) "
     "-> (Tensor codes, Tensor changed)",
     "label_sums(Tensor values, Tensor labels, Tensor query_labels) -> (Tensor sums, Tensor counts)",
@@ -32,6 +35,7 @@ void register_kernels(torch::stable::detail::StableLibrary& library) {
   using namespace fasthash::bindings;
   register_tanh_quantize(library);
   register_order_aware_triplet(library);
+  register_triplet_margin(library);
   register_discrete_code_update(library);
   register_label_sums(library);
   register_pack_codes(library);

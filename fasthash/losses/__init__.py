@@ -19,6 +19,7 @@ from fasthash.losses.dpsh import DHNLoss, DPSHLoss, IDHNLoss
 from fasthash.losses.dsh import DSHLoss
 from fasthash.losses.error_aware_quantization import ErrorAwareQuantizationLoss
 from fasthash.losses.greedy_hash import GreedyHashLoss
+from fasthash.losses.hard_negative_miner import HardNegativeMiner
 from fasthash.losses.hash_centers import hadamard_centers, hadamard_matrix, hash_codebook
 from fasthash.losses.hashnet import CohesionLoss, HashNetLoss
 from fasthash.losses.order_aware_triplet import OrderAwareTripletLoss
@@ -34,6 +35,7 @@ from fasthash.losses.regularizers import (
 from fasthash.losses.relation import relation_from_indices, relation_from_labels, relation_from_similarity
 from fasthash.losses.softmax import CosFaceLoss, SoftmaxHashLoss
 from fasthash.losses.tie_aware_ranking import TieAwareRankingLoss
+from fasthash.losses.triplet_margin import TripletHardLoss, TripletMarginLoss, TripletSemiHardLoss
 from fasthash.losses.von_mises_fisher import VonMisesFisherLoss
 
 __all__ = [
@@ -58,12 +60,16 @@ __all__ = [
     "FakeImageEntropyLoss",
     "FeatureAlignmentLoss",
     "GreedyHashLoss",
+    "HardNegativeMiner",
     "HashNetLoss",
     "IDHNLoss",
     "OrderAwareTripletLoss",
     "OrthoHashLoss",
     "SoftmaxHashLoss",
     "TieAwareRankingLoss",
+    "TripletHardLoss",
+    "TripletMarginLoss",
+    "TripletSemiHardLoss",
     "VonMisesFisherLoss",
     "bit_balance",
     "bit_decorrelation",

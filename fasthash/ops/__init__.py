@@ -14,6 +14,7 @@ from fasthash.ops.order_aware_triplet import order_aware_triplet
 from fasthash.ops.pack_codes import pack_codes
 from fasthash.ops.prepare_database import prepare_database
 from fasthash.ops.tanh_quantize import tanh_quantize
+from fasthash.ops.triplet_margin import triplet_margin
 from fasthash.ops.unpack_codes import unpack_codes
 
 __all__ = [
@@ -27,5 +28,6 @@ __all__ = [
     "pack_codes",
     "prepare_database",
     "tanh_quantize",
+    "triplet_margin",
     "unpack_codes",
 ]

@@ -14,6 +14,7 @@ from fasthash.reference.order_aware_triplet import order_aware_triplet
 from fasthash.reference.pack_codes import pack_codes
 from fasthash.reference.prepare_database import prepare_database
 from fasthash.reference.tanh_quantize import tanh_quantize
+from fasthash.reference.triplet_margin import triplet_margin
 from fasthash.reference.unpack_codes import unpack_codes
 
 __all__ = [
@@ -27,5 +28,6 @@ __all__ = [
     "pack_codes",
     "prepare_database",
     "tanh_quantize",
+    "triplet_margin",
     "unpack_codes",
 ]

@@ -24,6 +24,9 @@ from fasthash.losses import (
     OrthoHashLoss,
     SoftmaxHashLoss,
     TieAwareRankingLoss,
+    TripletHardLoss,
+    TripletMarginLoss,
+    TripletSemiHardLoss,
     VonMisesFisherLoss,
 )
 from fasthash.metrics import mean_average_precision
@@ -74,6 +77,9 @@ LOSSES = {
     "talr_ap": Training(TieAwareRankingLoss, 0.94),
     "talr_ap_expected": Training(partial(TieAwareRankingLoss, "ap", "expected"), 0.94),
     "talr_ndcg": Training(partial(TieAwareRankingLoss, "ndcg"), 0.92),
+    "triplet_hard": Training(TripletHardLoss, 0.92),
+    "triplet_margin": Training(TripletMarginLoss, 0.91),
+    "triplet_semi_hard": Training(TripletSemiHardLoss, 0.92),
     "vmf": Training(partial(VonMisesFisherLoss, CLASSES, BITS, 5.0), 0.92, "logits", recompute),
     "vmf_accumulated": Training(
         partial(VonMisesFisherLoss, CLASSES, BITS, 5.0, accumulate=True), 0.92, "logits", from_sums

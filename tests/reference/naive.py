@@ -73,3 +73,34 @@ def order_aware_triplet(distances, ranked, relation, anchor_codes, item_codes, m
     total = sum(weight * hinge ** (2 if squared else 1) for weight, hinge in terms)
     positive = sum(hinge > 0 for _, hinge in terms)
     return total / max(1, {"mean": len(terms), "avg_nonzero": positive, "sum": 1}[reduction])
+
+
+def semi_hard_negative(row, positive, negatives):
+    """The nearest negative farther away than the positive, else the farthest; among equals the first."""
+    farther = [n for n in negatives if row[n] > row[positive]]
+    return min(farther, key=lambda n: row[n]) if farther else max(negatives, key=lambda n: row[n])
+
+
+def mined_triplets(row, kinds, mining):
+    """The pairs (positive, negative) of one anchor that count."""
+    positives = [m for m, kind in enumerate(kinds) if kind > 0]
+    negatives = [m for m, kind in enumerate(kinds) if kind < 0]
+    if not positives or not negatives:
+        return []
+    if mining == "hard":
+        return [(max(positives, key=lambda p: row[p]), min(negatives, key=lambda n: row[n]))]
+    if mining == "semi_hard":
+        return [(p, semi_hard_negative(row, p, negatives)) for p in positives]
+    return list(product(positives, negatives))
+
+
+def triplet_margin(distances, relation, margin, mining, swap, smooth, reduction):
+    """distances and relation are nested lists."""
+    values = []
+    for row, kinds in zip(distances, relation, strict=True):
+        for p, n in mined_triplets(row, kinds, mining):
+            to_negative = min(row[n], distances[p][n]) if swap else row[n]
+            x = margin + row[p] - to_negative
+            values.append(math.log1p(math.exp(x)) if smooth else max(0.0, x))
+    positive = sum(value > 0 for value in values)
+    return sum(values) / max(1, {"mean": len(values), "avg_nonzero": positive, "sum": 1}[reduction])
