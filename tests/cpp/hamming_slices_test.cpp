@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "hamming_slices/hamming_slices.h"
 
+#include <numeric>
+
 #include "hamming_case.h"
 #include "hamming_histogram/parity_blocks.h"
 #include "hamming_scan/allow.h"
@@ -45,10 +47,19 @@ struct SliceCase {
   SlicedCodes sliced;
 };
 
+// All of the shorter codes, and some that only pairs of queries scan.
+std::vector<int64_t> sliceable_widths() {
+  std::vector<int64_t> widths(size_t(8 * max_sliced_words));
+  std::iota(widths.begin(), widths.end(), 1);
+  for (int64_t width : {33, 40, 47, 64, 72, 125, 128, 130, 256})
+    if (width <= 8 * select_slices().max_words()) widths.push_back(width);
+  return widths;
+}
+
 template <class F>
 void for_each_case(const F& f) {
   on_every_machine([&] {
-    for (int64_t width = 1; width <= 8 * max_sliced_words; ++width) {
+    for (int64_t width : sliceable_widths()) {
       for (bool packed : {false, true}) {
         check::context += " width " + std::to_string(width) + (packed ? " packed" : "");
         f(SliceCase(width, packed));
@@ -133,25 +144,28 @@ TEST(programs_name_planes_that_add_up_to_the_distance) {
 // What `below` found for some of the queries.
 struct Found {
   Found(const SliceCase& c, const SlicedQueries& queries)
-      : hits(size_t(queries.count * c.block.codes() / c.kernels.step_codes() + 1)),
-        masks(hits.size() * size_t(c.kernels.mask_words())) {
+      : hits(size_t(queries.count * c.block.codes() / c.kernels.step_codes(c.shape.words) + 1)),
+        masks(hits.size() * size_t(c.kernels.mask_words(c.shape.words))) {
     hits.resize(size_t(c.kernels.below(c.sliced, queries, hits.data(), masks.data())));
   }
   std::vector<SliceHits> hits;
   std::vector<uint64_t> masks;  // (hits, words of a mask)
 };
 
-// Masks are exact where codes are, each hit has one with a bit, and hits come by rising query and step.
+// Masks are exact where codes are, each hit has one with a bit, and a query's hits come by rising step.
 void expect_masks(const SliceCase& c, const Found& found, int64_t begin, const std::vector<int64_t>& thresholds) {
-  const int64_t words = c.kernels.mask_words(), steps = c.block.codes() / c.kernels.step_codes();
+  const int64_t words = c.kernels.mask_words(c.shape.words),
+                steps = c.block.codes() / c.kernels.step_codes(c.shape.words);
   std::vector<uint64_t> bits(size_t(int64_t(thresholds.size()) * steps * words));
-  int64_t before = -1, wrong = 0;
+  int64_t wrong = 0;
+  std::vector<int64_t> before(thresholds.size(), -1);
   for (size_t i = 0; i < found.hits.size(); ++i) {
     const int64_t at = found.hits[i].query * steps + found.hits[i].step;
     const uint64_t* mask = &found.masks[i * size_t(words)];
-    CHECK(at > before && std::any_of(mask, mask + words, [](uint64_t word) { return word != 0; }));
+    int64_t& last = before[size_t(found.hits[i].query)];
+    CHECK(at > last && std::any_of(mask, mask + words, [](uint64_t word) { return word != 0; }));
     std::copy_n(mask, words, bits.begin() + at * words);
-    before = at;
+    last = at;
   }
   for (int64_t query = 0; query < int64_t(thresholds.size()); ++query)
     for (int64_t n = 0; n < c.count(); ++n)
@@ -184,7 +198,7 @@ void expect_taken(const SliceCase& c, const std::vector<uint64_t>& allowed, int6
     memory[size_t(query * capacity)] = 7;  // what is in a list stays
     lists.push_back({&memory[size_t(query * capacity)], 1, threshold});
   }
-  std::vector<uint64_t> words(found.hits.size() * size_t(c.kernels.mask_words()));
+  std::vector<uint64_t> words(found.hits.size() * size_t(c.kernels.mask_words(c.shape.words)));
   std::vector<uint32_t> places(words.size());
   c.kernels.take(
       {found.hits.data(), found.masks.data(), int64_t(found.hits.size()), allowed.empty() ? nullptr : allowed.data(),
@@ -249,6 +263,7 @@ void expect_counts(const SliceCase& c, ParityBlocks::Block block, int64_t query,
 
 TEST(slices_count_codes_by_distance) {
   for_each_case([](const SliceCase& c) {
+    if (c.shape.words > max_sliced_words) return;
     const int64_t width = c.queries.width,
                   codes = SlicedBlock(c.shape, c.kernels, first_level_bytes, max_block_codes, 2).codes();
     ParityBlocks blocks(width, codes, true);
@@ -305,23 +320,27 @@ TEST(parity_blocks_hold_every_code_once) {
   }
 }
 
-TEST(codes_of_up_to_four_words_are_sliceable) {
-  CHECK_EQ(queries_for_slices(8 * max_sliced_words + 1), -1);
-  CHECK(!scanned_in_slices(int64_t(1) << 40, 8 * max_sliced_words + 1));
-  for (int64_t width = 1; width <= 8 * max_sliced_words; ++width) {
-    const SliceShape shape(width);
-    CHECK((int64_t(1) << shape.levels) > 8 * width);
-    CHECK(shape.levels < query_biases);
-    const int64_t needed = queries_for_slices(width);
-    CHECK(needed > 0 && scanned_in_slices(needed, width) && !scanned_in_slices(needed - 1, width));
-  }
+TEST(codes_of_up_to_so_many_words_are_sliceable) {
+  on_every_machine([] {
+    const int64_t limit = 8 * select_slices().max_words();
+    CHECK_EQ(queries_for_slices(limit + 1), -1);
+    CHECK(!scanned_in_slices(int64_t(1) << 40, limit + 1));
+    for (int64_t width = 1; width <= limit; ++width) {
+      const SliceShape shape(width);
+      CHECK((int64_t(1) << shape.levels) > 8 * width);
+      CHECK(shape.levels < query_biases);
+      const int64_t needed = queries_for_slices(width);
+      CHECK(needed > 0 && scanned_in_slices(needed, width) && !scanned_in_slices(needed - 1, width));
+    }
+  });
 }
 
 TEST(blocks_are_whole_steps) {
   on_every_machine([] {
-    for (int64_t width = 1; width <= 8 * max_sliced_words; ++width) {
+    for (int64_t width = 1; width <= 8 * select_slices().max_words(); ++width) {
       const int64_t codes = SlicedBlock(SliceShape(width), select_slices()).codes();
-      CHECK(codes % select_slices().step_codes() == 0 && codes % tile_codes == 0 && codes <= max_block_codes);
+      CHECK(codes % select_slices().step_codes(words_of(width)) == 0 && codes % tile_codes == 0 &&
+            codes <= max_block_codes);
     }
   });
 }

@@ -6,7 +6,8 @@
 // the bits a, b, c of the codes and those of a query, the bits that differ have the sum a ^ b ^ c or its complement,
 // and the carry is the majority of a, b, c with some of them inverted, which makes 8 planes. Every query picks two of
 // the 10 planes of a group by its own bits and adds them up. Preparing the planes takes about as long as a few tens of
-// queries, and the planes stay in the first or second level of the cache while all queries of a batch meet them.
+// queries, and the planes stay in the first or second level of the cache while all queries of a batch meet them. Long
+// codes are taken two words at a time, for two queries side by side: see `add_pass`.
 //
 // A query that looks for distances below t starts from 2^levels - t: the plane of weight 2^levels is then 1 where a
 // code is too far.
@@ -23,6 +24,8 @@ namespace fasthash {
 const SliceKernels& select_slices();  // of the machine in use
 
 constexpr int64_t first_level_bytes = 28 << 10;  // planes that stay in the first-level cache
+constexpr int64_t second_level_bytes = 224
+                                       << 10;  // planes of long codes, of which two words at a time are in the first
 constexpr int64_t max_block_codes = 2048;
 
 // From so many queries on the preparation of the planes pays off; -1: never.
@@ -62,9 +65,10 @@ class QueryPrograms {
 // The planes of one block of codes.
 class SlicedBlock {
  public:
-  // As many units as fit into `bytes`, up to `codes` codes, a multiple of `multiple` and of a step, and at least one.
-  SlicedBlock(const SliceShape& shape, const SliceKernels& kernels, int64_t bytes = first_level_bytes,
-              int64_t codes = max_block_codes, int64_t multiple = 1);
+  // For `below`.
+  SlicedBlock(const SliceShape& shape, const SliceKernels& kernels);
+  // As many times `step` units as fit into `bytes`, up to `codes` codes, and at least once as many.
+  SlicedBlock(const SliceShape& shape, const SliceKernels& kernels, int64_t bytes, int64_t codes, int64_t step);
 
   int64_t codes() const { return units_ * kernels_->unit_codes(); }
   // `layout`: codes() codes in the scan layout.

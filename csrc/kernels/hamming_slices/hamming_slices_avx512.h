@@ -10,6 +10,7 @@ namespace {
 
 constexpr int64_t lanes = 8;
 constexpr int units_at_once = 2;
+constexpr int paired_from = 4;
 
 struct Slice {
   __m512i v;

@@ -11,6 +11,7 @@ namespace {
 
 constexpr int64_t lanes = 1;
 constexpr int units_at_once = 1;
+constexpr int paired_from = 0;
 using Slice = uint64_t;
 
 inline Slice load(const void* p) {
@@ -118,12 +119,11 @@ class ProgramWriter {
 
 const SliceKernels& select_slices() { return *variants.select(); }
 
-// Measured; with an instruction that counts ones, 256 bits are nearly as fast without slices.
+// Measured, on machines with an instruction that counts ones.
 int64_t queries_for_slices(int64_t width) {
   const int64_t words = words_of(width);
-  if (words > max_sliced_words) return -1;
-  if (words == max_sliced_words && machine_in_use() == Machine::avx512_vpopcnt) return 512;
-  return words == 1 ? 32 : words == 2 ? 64 : 128;
+  if (words > select_slices().max_words()) return -1;
+  return words == 1 ? 32 : words == 2 ? 64 : words <= max_sliced_words ? 128 : 256;
 }
 
 SliceShape::SliceShape(int64_t width) : words(words_of(width)), half(width <= 4), levels(levels_of(words, half)) {}
@@ -153,10 +153,15 @@ SlicedQueries QueryPrograms::range(int64_t first, int64_t count) const {
   return {&records_[size_t(first * stride_)], stride_, count};
 }
 
+SlicedBlock::SlicedBlock(const SliceShape& shape, const SliceKernels& kernels)
+    : SlicedBlock(shape, kernels,
+                  shape.words > 2 && kernels.paired(shape.words) ? second_level_bytes : first_level_bytes,
+                  max_block_codes, kernels.units_of_step(shape.words)) {}
+
 SlicedBlock::SlicedBlock(const SliceShape& shape, const SliceKernels& kernels, int64_t bytes, int64_t codes,
-                         int64_t multiple)
+                         int64_t step)
     : shape_(shape), kernels_(&kernels) {
-  const int64_t unit_bytes = shape.planes() * kernels.lanes * 8, step = std::max(multiple, kernels.units_at_once);
+  const int64_t unit_bytes = shape.planes() * kernels.lanes * 8;
   const int64_t fitting = std::min(bytes / unit_bytes, codes / kernels.unit_codes());
   units_ = std::max<int64_t>(1, fitting / step) * step;
   planes_.resize(size_t(ceil_div(units_ * unit_bytes, 64)));

@@ -276,7 +276,8 @@ inline void slice_histogram(const SlicedHistogram& run) {
 
 }  // namespace
 
-#define FASTHASH_DEFINE_SLICES(machine)                                                                            \
-  namespace fasthash {                                                                                             \
-  const SliceKernels slices_##machine{slice_codes, slice_below, take_hits, slice_histogram, lanes, units_at_once}; \
+#define FASTHASH_DEFINE_SLICES(machine)                                                        \
+  namespace fasthash {                                                                         \
+  const SliceKernels slices_##machine{slice_codes, slice_below,   take_hits,  slice_histogram, \
+                                      lanes,       units_at_once, paired_from};                \
   }

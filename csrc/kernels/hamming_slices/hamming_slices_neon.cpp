@@ -9,6 +9,7 @@ namespace {
 
 constexpr int64_t lanes = 2;
 constexpr int units_at_once = 2;
+constexpr int paired_from = 0;
 
 struct Slice {
   uint64x2_t v;

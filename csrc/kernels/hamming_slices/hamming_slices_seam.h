@@ -20,7 +20,7 @@ constexpr int64_t half_planes = slice_half_groups * slice_group_planes + 4;
 //   (words, program_steps) uint16: the byte offsets of the planes of each word, in the order in which they are added
 constexpr int query_biases = 16;
 constexpr int program_steps = 44;
-constexpr int64_t max_sliced_words = 4;
+constexpr int64_t max_sliced_words = 4, max_paired_words = 32;  // where queries are paired: see SliceKernels
 
 struct SlicedQueries {
   const int32_t* records;
@@ -123,10 +123,14 @@ struct SliceKernels {
   void (*histogram)(const SlicedHistogram& run);
   int64_t lanes;  // 64-bit lanes of a vector
   int64_t units_at_once;
+  int64_t paired_from;  // codes of so many words are scanned for two queries at a time, a unit a step; 0: none are
 
+  int64_t max_words() const { return paired_from > 0 ? max_paired_words : max_sliced_words; }
+  bool paired(int64_t words) const { return paired_from > 0 && words >= paired_from; }
+  int64_t units_of_step(int64_t words) const { return paired(words) ? 1 : units_at_once; }
   int64_t unit_codes() const { return 64 * lanes; }
-  int64_t step_codes() const { return unit_codes() * units_at_once; }
-  int64_t mask_words() const { return lanes * units_at_once; }
+  int64_t step_codes(int64_t words) const { return unit_codes() * units_of_step(words); }
+  int64_t mask_words(int64_t words) const { return lanes * units_of_step(words); }
 };
 extern const SliceKernels slices_scalar, slices_avx2, slices_avx512, slices_avx512_vpopcnt, slices_neon;
 

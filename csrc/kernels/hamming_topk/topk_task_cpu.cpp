@@ -29,8 +29,8 @@ TopkTask::Slicing::Slicing(const SliceShape& slice_shape, const SliceKernels& sl
       shape(slice_shape),
       programs(shape, kernels, queries.words, queries.count),
       block(shape, kernels),
-      hits(size_t(queries_per_chunk * block.codes() / kernels.step_codes() + 1)),
-      masks(hits.size() * size_t(kernels.mask_words())),
+      hits(size_t(queries_per_chunk * block.codes() / kernels.step_codes(shape.words) + 1)),
+      masks(hits.size() * size_t(kernels.mask_words(shape.words))),
       mask_words(masks.size()),
       mask_places(masks.size()) {}
 
