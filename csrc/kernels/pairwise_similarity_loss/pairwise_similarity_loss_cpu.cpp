@@ -3,12 +3,12 @@
 
 #include <algorithm>
 #include <cmath>
-#include <cstring>
 #include <unordered_map>
 #include <vector>
 
 #include "common/dispatch.h"
 #include "common/machine.h"
+#include "pairwise_similarity_loss/pair_rows.h"
 #include "pairwise_similarity_loss/pairwise_similarity_loss_math.h"
 #include "pairwise_similarity_loss/pairwise_similarity_loss_seam.h"
 
@@ -17,11 +17,10 @@ namespace {
 
 const Variants<void(const PairProducts<float>&)> products_variants{"pair_products", {FH_VARIANTS(pair_products)}};
 const Variants<double(const PairTerms<float>&)> terms_variants{"pair_terms", {FH_VARIANTS(pair_terms)}};
+const Variants<int64_t(const PairTerms<float>&)> count_variants{"pair_count", {FH_VARIANTS(pair_count)}};
 
 // A tile of pairs: products, anchors and items of it stay in the first two levels of cache up to some hundred bits.
 constexpr int64_t group_anchors = 64, tile_items = 96;
-
-constexpr double smallest_norm = 1e-12;  // of a row that is divided by its length
 
 int64_t ceil_to(int64_t count, int64_t step) { return (count + step - 1) / step * step; }
 
@@ -77,66 +76,6 @@ double terms_scalar(const PairTerms<C>& run) {
   return loss;
 }
 
-// Rows as the computing type C, perhaps divided by their lengths.
-template <class T>
-class PairRows {
- public:
-  using C = Compute<T>;
-
-  PairRows(const void* rows, int64_t bits, int64_t stride, bool unit)
-      : rows_(static_cast<const T*>(rows)), bits_(bits), stride_(stride), unit_(unit) {}
-
-  // Element k goes to out[k * step]; returns the squared length of what was written.
-  C read(int64_t row, C* out, int64_t step) const {
-    const T* values = rows_ + row * stride_;
-    const double squared = square(values);
-    const C by = unit_ ? C(1 / std::max(std::sqrt(squared), smallest_norm)) : C(1);
-    for (int64_t k = 0; k < bits_; ++k) out[k * step] = by * C(load(values[k]));
-    return C(squared) * by * by;
-  }
-
-  // The gradient by a row from that by the row as it was read.
-  template <class Value>
-  void pull_back(int64_t row, C* gradient, const Value* of_read) const {
-    if (!unit_) {
-      for (int64_t k = 0; k < bits_; ++k) gradient[k] = C(of_read[k]);
-      return;
-    }
-    const T* values = rows_ + row * stride_;
-    const double norm = std::sqrt(square(values)), by = 1 / std::max(norm, smallest_norm);
-    double along = 0;
-    for (int64_t k = 0; k < bits_; ++k) along += double(of_read[k]) * double(load(values[k])) * by;
-    if (norm <= smallest_norm) along = 0;
-    for (int64_t k = 0; k < bits_; ++k)
-      gradient[k] = C(by * (double(of_read[k]) - along * by * double(load(values[k]))));
-  }
-
- private:
-  double square(const T* values) const {
-    constexpr int64_t lanes = 8;
-    double sums[lanes] = {};
-    for (int64_t k = 0; k + lanes <= bits_; k += lanes)
-      for (int64_t i = 0; i < lanes; ++i) sums[i] += double(load(values[k + i])) * double(load(values[k + i]));
-    for (int64_t k = bits_ / lanes * lanes; k < bits_; ++k)
-      sums[0] += double(load(values[k])) * double(load(values[k]));
-    return ((sums[0] + sums[1]) + (sums[2] + sums[3])) + ((sums[4] + sums[5]) + (sums[6] + sums[7]));
-  }
-
-  const T* rows_;
-  int64_t bits_, stride_;
-  bool unit_;
-};
-
-// Multi-hot rows in whole words.
-void read_words(const PairLabels& labels, int64_t row, uint32_t* words, int64_t count, int64_t step) {
-  const uint8_t* bits = labels.bits + row * labels.bytes;
-  for (int64_t w = 0; w < count; ++w) {
-    uint32_t word = 0;
-    std::memcpy(&word, bits + 4 * w, size_t(std::min<int64_t>(4, labels.bytes - 4 * w)));
-    words[w * step] = word;
-  }
-}
-
 template <class T>
 class Work final : public PairwiseWork {
  public:
@@ -162,19 +101,25 @@ class Work final : public PairwiseWork {
     if (of_distances(args.rule)) partial_sums_.resize(size * padded_);
   }
 
-  int64_t count_blocks() const override { return args_.x_labels.ids ? 0 : blocks(); }
+  int64_t count_blocks() const override {
+    const bool needed = args_.balance != PairBalance::none || args_.normalize;
+    return needed && words_ ? blocks() : 0;
+  }
 
   void count(int64_t block) override {
-    std::vector<uint32_t> words(words_);
-    for (int64_t j = begin(block); j < end(block); ++j) {
-      read_words(args_.y_labels, j, words.data(), words_, 1);
-      for (int64_t first = 0; first < padded_; first += group_anchors) {
-        const int64_t lanes = lanes_of(first);
-        for (int64_t i = 0; i < lanes; ++i) {
-          uint32_t common = 0;
-          for (int64_t w = 0; w < words_; ++w) common |= lane_words_[first * words_ + w * lanes + i] & words[w];
-          counts_[block] += common != 0;
-        }
+    const auto count = count_variants.select();
+    std::vector<uint32_t> words(tile_items * words_);
+    for (int64_t first = begin(block); first < end(block); first += tile_items) {
+      PairTerms<float> run{};
+      run.item_words = words.data();
+      run.words = words_;
+      run.items = std::min(tile_items, end(block) - first);
+      for (int64_t j = 0; j < run.items; ++j)
+        read_words(args_.y_labels, first + j, words.data() + j * words_, words_, 1);
+      for (int64_t group = 0; group < padded_; group += group_anchors) {
+        run.lane_words = lane_words_.data() + group * words_;
+        run.lanes = lanes_of(group);
+        counts_[block] += count(run);
       }
     }
   }
@@ -395,6 +340,12 @@ class Work final : public PairwiseWork {
 
 void pair_products_scalar(const PairProducts<float>& run) { products_scalar(run); }
 double pair_terms_scalar(const PairTerms<float>& run) { return terms_scalar(run); }
+int64_t pair_count_scalar(const PairTerms<float>& run) {
+  int64_t count = 0;
+  for (int64_t j = 0; j < run.items; ++j)
+    for (int64_t i = 0; i < run.lanes; ++i) count += are_similar(run, j, i);
+  return count;
+}
 
 std::unique_ptr<PairwiseWork> pairwise_similarity_loss_cpu(const PairwiseLoss& args) {
   return for_float_dtype(args.dtype, [&](auto tag) -> std::unique_ptr<PairwiseWork> {

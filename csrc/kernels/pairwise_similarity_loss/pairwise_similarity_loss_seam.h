@@ -40,10 +40,12 @@ struct PairTerms {
   T scale, threshold, smallest, factor;  // cosine_cauchy: scale is K / 2
 };
 
-// Returns the weighted sum of values.
+// pair_terms returns the weighted sum of values; pair_count the number of similar pairs by words, and reads no more
+// than words, items and lanes.
 #define FH_PAIR_VARIANT(machine)                                \
   void pair_products_##machine(const PairProducts<float>& run); \
-  double pair_terms_##machine(const PairTerms<float>& run);
+  double pair_terms_##machine(const PairTerms<float>& run);     \
+  int64_t pair_count_##machine(const PairTerms<float>& run);
 FH_PAIR_VARIANT(scalar)
 FH_PAIR_VARIANT(avx2)
 FH_PAIR_VARIANT(avx512)

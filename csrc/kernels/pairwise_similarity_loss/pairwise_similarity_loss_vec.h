@@ -91,6 +91,20 @@ inline Term cauchy_term(Vec distance, Mask similar, Vec gamma, Vec smallest) {
   return {log1p_wide_vec(select(similar, d / gamma, share)), slope};
 }
 
+inline Mask words_in_common(const PairTerms<float>& run, int64_t j, int64_t i) {
+  const uint32_t* of_item = run.item_words + j * run.words;
+  Mask any = in_common(run.lane_words + i, of_item[0]);
+  for (int64_t w = 1; w < run.words; ++w) any = any | in_common(run.lane_words + w * run.lanes + i, of_item[w]);
+  return any;
+}
+
+inline int64_t pair_count(const PairTerms<float>& run) {
+  int64_t count = 0;
+  for (int64_t j = 0; j < run.items; ++j)
+    for (int64_t i = 0; i < run.lanes; i += Vec::lanes) count += words_in_common(run, j, i).count();
+  return count;
+}
+
 template <PairRule rule, bool words>
 class Terms {
  public:
@@ -141,14 +155,10 @@ class Terms {
   }
 
   Mask are_similar(int64_t j, int64_t i) const {
-    if constexpr (!words) {
+    if constexpr (words)
+      return words_in_common(run_, j, i);
+    else
       return equal(load_float32(run_.lane_ids + i), broadcast(run_.item_ids[j]));
-    } else {
-      const uint32_t* of_item = run_.item_words + j * run_.words;
-      Mask any = in_common(run_.lane_words + i, of_item[0]);
-      for (int64_t w = 1; w < run_.words; ++w) any = any | in_common(run_.lane_words + w * run_.lanes + i, of_item[w]);
-      return any;
-    }
   }
 
   Term term(Vec product, Mask similar, int64_t j, int64_t i) const {
