@@ -3,7 +3,10 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections import Counter
+from pathlib import Path
 
 import pytest
 import torch
@@ -117,3 +120,32 @@ def test_forward_and_backward_are_one_op_each():
     assert counts["fasthash::pairwise_similarity_loss"] == 1
     assert counts["fasthash::pairwise_similarity_loss_backward"] == 1
     assert sum(count for name, count in counts.items() if name.startswith("aten::mul")) == 1
+
+
+PEAK = """
+import torch
+from fasthash import ops
+torch.set_num_threads(1)
+
+def kilobytes(field):
+    return next(int(line.split()[1]) for line in open("/proc/self/status") if line.startswith(field))
+
+def peak(items):
+    sides = [(torch.randn(rows, 64), torch.randint(0, 10, (rows,))) for rows in (128, items)]
+    leaf = sides[0][0].requires_grad_()
+    open("/proc/self/clear_refs", "w").write("5")  # the peak starts anew
+    before = kilobytes("VmRSS")
+    ops.pairwise_similarity_loss(leaf, sides[0][1], *sides[1], rule="likelihood", balance="both").backward()
+    return (kilobytes("VmHWM") - before) * 1024
+
+peak(64)
+print(peak(40_000))
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/clear_refs").is_file(), reason="needs /proc")
+def test_no_memory_of_the_size_of_all_pairs():
+    run = subprocess.run([sys.executable, "-c", PEAK], capture_output=True, text=True, check=False)
+    assert run.returncode == 0, run.stderr
+    # 32 parts of the items with a gradient (A, K) each, a number for each item, and what the allocator rounds up.
+    assert int(run.stdout) <= 4 * (33 * 128 * 64 + 40_000) + 2**20 < 4 * 128 * 40_000 / 4

@@ -14,22 +14,22 @@ namespace fasthash {
 
 constexpr double smallest_norm = 1e-12;  // of a row that is divided by its length
 
-// Rows as the computing type C, perhaps divided by their lengths.
+// Rows as the computing type C, divided by their lengths where `unit` is set.
 template <class T>
 class PairRows {
  public:
   using C = Compute<T>;
 
-  PairRows(const void* rows, int64_t bits, int64_t stride, bool unit)
-      : rows_(static_cast<const T*>(rows)), bits_(bits), stride_(stride), unit_(unit) {}
+  PairRows(const void* rows, int64_t bits, int64_t stride, bool unit, bool measured)
+      : rows_(static_cast<const T*>(rows)), bits_(bits), stride_(stride), unit_(unit), measured_(measured) {}
 
-  // Element k goes to out[k * step]; returns the squared length of what was written.
+  // Element k goes to out[k * step]. Returns the row's squared length where `measured` is set.
   C read(int64_t row, C* out, int64_t step) const {
     const T* values = rows_ + row * stride_;
-    const double squared = square(values);
+    const double squared = unit_ || measured_ ? square(values) : 0;
     const C by = unit_ ? C(1 / std::max(std::sqrt(squared), smallest_norm)) : C(1);
     for (int64_t k = 0; k < bits_; ++k) out[k * step] = by * C(load(values[k]));
-    return C(squared) * by * by;
+    return C(squared);
   }
 
   // The gradient by a row from that by the row as it was read.
@@ -61,7 +61,7 @@ class PairRows {
 
   const T* rows_;
   int64_t bits_, stride_;
-  bool unit_;
+  bool unit_, measured_;
 };
 
 // Multi-hot rows in whole words.

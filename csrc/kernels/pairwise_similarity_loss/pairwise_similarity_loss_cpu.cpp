@@ -84,8 +84,8 @@ class Work final : public PairwiseWork {
   explicit Work(const PairwiseLoss& args)
       : args_(args),
         unit_(args.rule == PairRule::cosine_cauchy),
-        x_(args.x, args.bits, args.x_stride, unit_),
-        y_(args.y, args.bits, args.y_stride, unit_),
+        x_(args.x, args.bits, args.x_stride, unit_, of_distances(args.rule)),
+        y_(args.y, args.bits, args.y_stride, unit_, of_distances(args.rule)),
         padded_(ceil_to(args.anchors, pair_padding)),
         padded_bits_(ceil_to(args.bits, pair_padding)),
         words_((args.x_labels.bytes + 3) / 4),
@@ -150,20 +150,21 @@ class Work final : public PairwiseWork {
   // Adds up what the blocks of items found, in their order.
   void finish(int64_t group) override {
     const int64_t first = group * group_anchors, lanes = lanes_of(first), bits = args_.bits;
-    std::vector<double> sums(bits);
+    std::vector<double> sums(bits * lanes), slopes(lanes), own(bits);
+    for (int64_t block = 0; block < blocks(); ++block) {
+      const C* part = partial_.data() + (block * padded_ + first) * bits;
+      for (int64_t n = 0; n < bits * lanes; ++n) sums[n] += double(part[n]);
+      if (of_distances(args_.rule))
+        for (int64_t i = 0; i < lanes; ++i) slopes[i] += double(partial_sums_[block * padded_ + first + i]);
+    }
+    const C* x = lanes_.data() + first * bits;
     for (int64_t i = 0; i < std::min(lanes, args_.anchors - first); ++i) {
-      std::fill(sums.begin(), sums.end(), 0.0);
-      double slopes = 0;
-      for (int64_t block = 0; block < blocks(); ++block) {
-        const C* part = partial_.data() + block * padded_ * bits + first * bits;
-        for (int64_t k = 0; k < bits; ++k) sums[k] += double(part[k * lanes + i]);
-        if (!partial_sums_.empty()) slopes += double(partial_sums_[block * padded_ + first + i]);
+      for (int64_t k = 0; k < bits; ++k) {
+        const int64_t at = k * lanes + i;
+        const double shift = of_distances(args_.rule) ? slopes[i] * double(x[at]) : 0;
+        own[k] = (sums[at] - shift) * (args_.alone ? 2 : 1);
       }
-      if (!partial_sums_.empty())
-        for (int64_t k = 0; k < bits; ++k) sums[k] -= slopes * double(lanes_[first * bits + k * lanes + i]);
-      if (args_.alone)
-        for (double& sum : sums) sum *= 2;
-      x_.pull_back(first + i, static_cast<C*>(args_.x_gradient) + (first + i) * bits, sums.data());
+      x_.pull_back(first + i, static_cast<C*>(args_.x_gradient) + (first + i) * bits, own.data());
     }
   }
 
