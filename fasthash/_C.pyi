@@ -43,6 +43,21 @@ def tanh_quantize(
     pack: bool = False,
     count_saturation: bool = False,
 ) -> tuple[NDArray[Any], NDArray[Any], NDArray[np.uint8], NDArray[np.int64]]: ...
+def pairwise_similarity_loss(
+    embeddings: NDArray[Any],
+    labels: NDArray[Any],
+    items: NDArray[Any] | None = None,
+    item_labels: NDArray[Any] | None = None,
+    rule: int = 0,
+    scale: float = 1.0,
+    threshold: float = 1.0,
+    smallest: float = 1.0,
+    balance: int = 0,
+    cohesion: float = 1.0,
+    normalize: bool = False,
+    of_embeddings: bool = True,
+    of_items: bool = False,
+) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]: ...
 def triplet_margin(
     distances: NDArray[Any],
     relation: NDArray[np.int8],

@@ -12,6 +12,8 @@ from fasthash.packed_database import PackedDatabase
 __all__ = [
     "AMPLIFIERS",
     "MININGS",
+    "PAIR_BALANCES",
+    "PAIR_RULES",
     "PENALTIES",
     "REDUCTIONS",
     "WEIGHTINGS",
@@ -29,6 +31,8 @@ __all__ = [
 PENALTIES = ("none", "l2", "l1", "log_cosh", "cubic")
 AMPLIFIERS = ("none", "magnitude", "wrong_side")
 MININGS = ("all", "semi_hard", "hard")
+PAIR_BALANCES = ("none", "both", "similar")
+PAIR_RULES = ("likelihood", "contrast", "cauchy", "cosine_cauchy")
 WEIGHTINGS = ("none", "delta_ap")
 REDUCTIONS = ("mean", "sum", "avg_nonzero")
 

@@ -19,6 +19,9 @@ void bind_order_aware_triplet(pybind11::module_& module);
 void register_triplet_margin(torch::stable::detail::StableLibrary& library);
 void bind_triplet_margin(pybind11::module_& module);
 
+void register_pairwise_similarity_loss(torch::stable::detail::StableLibrary& library);
+void bind_pairwise_similarity_loss(pybind11::module_& module);
+
 void register_pack_codes(torch::stable::detail::StableLibrary& library);
 void bind_pack_codes(pybind11::module_& module);
 

@@ -17,6 +17,10 @@ constexpr const char* schemas[] = {
     "triplet_margin(Tensor distances, Tensor relation, float margin, int mining, bool swap, bool smooth, "
     "int reduction) -> (Tensor, Tensor)",
     "triplet_margin_backward(Tensor grad_loss, Tensor gradient, Tensor loss) -> Tensor",
+    "pairwise_similarity_loss(Tensor embeddings, Tensor labels, Tensor? items, Tensor? item_labels, int rule, "
+    "float scale, float threshold, float smallest, int balance, float cohesion, bool normalize, bool of_embeddings, "
+    "bool of_items) -> (Tensor, Tensor, Tensor)",
+    "pairwise_similarity_loss_backward(Tensor grad_loss, Tensor gradient, Tensor loss) -> Tensor",
     "discrete_code_update(Tensor codes, Tensor relaxed, Tensor targets, Tensor target_of, int sweeps) "
     "-> (Tensor codes, Tensor changed)",
     "label_sums(Tensor values, Tensor labels, Tensor query_labels) -> (Tensor sums, Tensor counts)",
@@ -52,7 +56,10 @@ STABLE_TORCH_LIBRARY(FASTHASH_NAMESPACE, library) {
   for (const char* schema : schemas) library.def(schema);
 }
 
-STABLE_TORCH_LIBRARY_IMPL(FASTHASH_NAMESPACE, CPU, library) { register_kernels(library); }
+STABLE_TORCH_LIBRARY_IMPL(FASTHASH_NAMESPACE, CPU, library) {
+  register_kernels(library);
+  fasthash::bindings::register_pairwise_similarity_loss(library);  // has no CUDA kernel
+}
 
 #if !defined(FASTHASH_CUDA_ON_CPU)
 STABLE_TORCH_LIBRARY_IMPL(FASTHASH_NAMESPACE, CUDA, library) { register_kernels(library); }

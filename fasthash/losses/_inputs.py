@@ -8,7 +8,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from fasthash import _checks
+from fasthash import _checks, ops
+from fasthash._labels import as_ids
 from fasthash.losses.relation import relation_from_indices, relation_from_labels, relation_from_similarity
 
 
@@ -74,6 +75,17 @@ def check_labels(
     if ref_labels is not None:
         _require_length(name, ref_labels, "ref_labels", items)
     return labels
+
+
+def packed_labels(name: str, labels: Tensor | None) -> Tensor:
+    """1-D ids as int64; multi-hot rows of any dtype, set where > 0, as packed bits."""
+    if labels is None:
+        raise ValueError(f"{name}: labels must be given, got None")
+    _checks.require(labels.dim() in (1, 2), name, "labels", "1-D ids or 2-D multi-hot rows", tuple(labels.shape))
+    if labels.dim() == 2:
+        return ops.pack_codes(labels > 0)
+    _checks.require_dtype(name, "labels", labels, (torch.uint8, *_checks.SIGNED_INTEGERS))
+    return as_ids(labels)
 
 
 def squared_distances(anchors: Tensor, items: Tensor) -> Tensor:

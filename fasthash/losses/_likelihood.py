@@ -20,7 +20,7 @@ def likelihood(scale: float) -> Rule:
         costs = functional.softplus(scores).addcmul_(similar, scores, value=-1)
         return costs, scores.sigmoid_().sub_(similar)
 
-    return Rule(scale, values, with_slopes)
+    return Rule(scale, values, with_slopes, "likelihood")
 
 
 def contrast(margin: float) -> Rule:
@@ -35,7 +35,7 @@ def contrast(margin: float) -> Rule:
         slopes = gap.sign().mul_(other).neg_().add_(similar).mul_(0.5)
         return gap.mul_(other).addcmul_(similar, distances).mul_(0.5), slopes
 
-    return Rule(1.0, values, with_slopes)
+    return Rule(1.0, values, with_slopes, "contrast", margin)
 
 
 def cauchy(gamma: float, smallest: float) -> Rule:
@@ -54,7 +54,7 @@ def cauchy(gamma: float, smallest: float) -> Rule:
         slopes = (similar - gamma / (gamma + d)).div_(d)
         return costs, slopes.mul_(distances >= smallest)
 
-    return Rule(1.0, values, with_slopes)
+    return Rule(1.0, values, with_slopes, "cauchy", gamma, smallest)
 
 
 def cosine_cauchy(bits: int, gamma: float, smallest: float) -> Rule:
@@ -69,7 +69,7 @@ def cosine_cauchy(bits: int, gamma: float, smallest: float) -> Rule:
         costs, slopes = inner.with_slopes(products.mul_(-half).add_(half), similar)
         return costs, slopes.mul_(-half)
 
-    return Rule(1.0, values, with_slopes)
+    return Rule(1.0, values, with_slopes, "cosine_cauchy", gamma, smallest)
 
 
 def graded_likelihood(scale: float, bits: int, squared: float) -> Rule:
@@ -89,7 +89,7 @@ def graded_likelihood(scale: float, bits: int, squared: float) -> Rule:
             torch.where(is_hard, slopes, gap * (2 * squared)),
         )
 
-    return Rule(scale, values, with_slopes)
+    return Rule(scale, values, with_slopes, hard.name)
 
 
 def _is_hard(similar: Tensor) -> Tensor:

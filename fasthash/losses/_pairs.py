@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Losses over pairs of a batch with itself or with a bank: value and gradient in one walk over the bank.
 
-No (A, M, K) tensor exists, and no (A, M) matrix is kept for backward: inner products of a piece of the bank, their
-values and slopes are computed while they are in the cache, and what backward needs is (A, K) and (M, K).
+No (A, M, K) tensor exists, and no (A, M) matrix is kept for backward, which needs (A, K) and (M, K). On the CPU pairs
+by labels are one operator, `ops.pairwise_similarity_loss`. Pairs of a relation or of graded labels, and those on CUDA,
+are walked here, piece by piece.
 """
 
 from __future__ import annotations
@@ -13,11 +14,11 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from fasthash import _checks
+from fasthash import _checks, ops
 from fasthash._labels import as_comparable, check_labels, shares_label
 from fasthash.losses._class_softmax import Undifferentiable, without_autocast
 from fasthash.losses._distributed import gather_batch
-from fasthash.losses._inputs import check_embeddings, relation_of
+from fasthash.losses._inputs import check_embeddings, packed_labels, relation_of
 from fasthash.losses._inputs import check_labels as require_labels
 
 _PIECE = 1 << 16  # pairs that are looked at together: 256 KiB for each matrix
@@ -31,11 +32,23 @@ class Rule(NamedTuple):
         scale: factor on inner products before all else.
         values: from scaled products, or squared distances, and similarities, in operations that can be differentiated.
         with_slopes: values and their slopes; both arguments may be overwritten.
+        name, threshold, smallest: the same rule as `ops.pairwise_similarity_loss` has it.
     """
 
     scale: float
     values: Callable[[Tensor, Tensor], Tensor]
     with_slopes: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
+    name: str
+    threshold: float = 1.0
+    smallest: float = 1.0
+
+
+class Balance(NamedTuple):
+    """How similar pairs and others are weighted, as `ops.pairwise_similarity_loss` describes it."""
+
+    kind: str = "none"
+    cohesion: float = 1.0
+    normalize: bool = False
 
 
 class Pairs(NamedTuple):
@@ -157,27 +170,57 @@ class PairwiseLoss(nn.Module):
             of_items = labels if ref_labels is None else ref_labels
             check_labels(self._name, ("labels", "ref_labels"), labels, of_items)
             _checks.require_same_device(self._name, "labels", labels, embeddings.device)
-            by_labels = (as_comparable(labels), as_comparable(of_items))
+            by_labels = (labels, of_items)
         else:
             relation = relation_of(self._name, embeddings, labels, indices_tuple, ref_emb, ref_labels, similarity)
         with torch.autocast(embeddings.device.type, enabled=False):
             x = _wide(embeddings)
             y = x if ref_emb is None else _wide(ref_emb)
-            pairs = self._weighted(Pairs(by_labels, relation, alone, x.new_ones(()), x.new_ones(()), False), x, y)
-            loss: Tensor = self._mean(x, y, pairs) + self._quantization(x, y)
-        return loss
+            return self._pairs(x, y, alone, by_labels, relation) + self._quantization(x, y)
+
+    def _pairs(
+        self, x: Tensor, y: Tensor, alone: bool, labels: tuple[Tensor, Tensor] | None, relation: Tensor | None
+    ) -> Tensor:
+        if labels is not None and self.backend == "fused" and not x.is_cuda and not self._graded(labels[0]):
+            return self._in_one(x, y, alone, labels)
+        comparable = None if labels is None else (as_comparable(labels[0]), as_comparable(labels[1]))
+        one = x.new_ones(())
+        return self._mean(x, y, self._weighted(Pairs(comparable, relation, alone, one, one, False), x, y))
+
+    def _in_one(self, x: Tensor, y: Tensor, alone: bool, labels: tuple[Tensor, Tensor]) -> Tensor:
+        rule, balance = self._rule(x.shape[1]), self._balance
+        return ops.pairwise_similarity_loss(
+            x,
+            packed_labels(self._name, labels[0]),
+            None if alone else y,
+            None if alone else packed_labels(self._name, labels[1]),
+            rule=rule.name,
+            scale=rule.scale,
+            threshold=rule.threshold,
+            smallest=rule.smallest,
+            balance=balance.kind,
+            cohesion=balance.cohesion,
+            normalize=balance.normalize,
+        )
 
     def _mean(self, x: Tensor, y: Tensor, pairs: Pairs) -> Tensor:
         """The rule's weighted mean; overridden where embeddings are changed first."""
         return mean_of_pairs(x, y, pairs, self._rule(x.shape[1]), self._of_distances, self.backend == "fused")
 
     _of_distances = False
+    _balance = Balance()
+
+    def _graded(self, labels: Tensor) -> bool:
+        """Whether similarities are other than 0 and 1."""
+        return False
 
     def _rule(self, bits: int) -> Rule:
         raise NotImplementedError
 
     def _weighted(self, pairs: Pairs, x: Tensor, y: Tensor) -> Pairs:
-        """The pairs with their weights: all the same, or as a loss overrides it."""
+        """The pairs with their weights."""
+        if self._balance.kind != "none":
+            return balanced(pairs, x, y, self._balance)
         if pairs.labels is not None:
             weight = x.new_full((), 1 / max(len(x) * len(y) - len(x) * pairs.alone, 1))
         else:
@@ -188,23 +231,22 @@ class PairwiseLoss(nn.Module):
         return 0.0
 
 
-def balanced(pairs: Pairs, x: Tensor, y: Tensor, cohesion: float = 1.0, normalize: bool = False) -> Pairs:
+def balanced(pairs: Pairs, x: Tensor, y: Tensor, balance: Balance) -> Pairs:
     """Weights |S| / |S_1| of similar pairs and |S| / |S_0| of others, over |S|; 1 / |S| where one kind has no pair.
 
     Args:
         pairs: without weights.
         x: (A, K) anchors.
         y: (M, K) items.
-        cohesion: factor on the weight of similar pairs.
-        normalize: divide by the sum of all weights, not by |S|.
+        balance: not of kind `none`.
     """
     both, similar = pairs.counts(len(x), len(y))
     count, of_similar = torch.as_tensor(both, device=x.device).to(x.dtype), similar.to(x.dtype)
     of_other = count - of_similar
     mixed = (of_similar > 0) & (of_other > 0)
-    heavy = torch.where(mixed, count / of_similar.clamp(min=1), 1) * cohesion
-    light = torch.where(mixed, count / of_other.clamp(min=1), 1)
-    total = heavy * of_similar + light * of_other if normalize else count
+    heavy = torch.where(mixed, count / of_similar.clamp(min=1), 1) * balance.cohesion
+    light = torch.where(mixed & (balance.kind == "both"), count / of_other.clamp(min=1), 1)
+    total = heavy * of_similar + light * of_other if balance.normalize else count
     total = torch.where(total > 0, total, 1)
     return pairs._replace(heavy=heavy / total, light=light / total, balanced=True)
 

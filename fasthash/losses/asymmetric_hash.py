@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from fasthash import _checks, ops
 from fasthash._labels import as_comparable, shares_label
 from fasthash.losses._distributed import gather_batch
-from fasthash.losses._inputs import check_embeddings, check_labels
-from fasthash.losses.discrete_codes import DiscreteCodes, packed_labels
+from fasthash.losses._inputs import check_embeddings, check_labels, packed_labels
+from fasthash.losses.discrete_codes import DiscreteCodes
 from fasthash.ops.discrete_code_update import balance
 from fasthash.reference.discrete_code_update import similarities
 from fasthash.reference.label_sums import related_labels

@@ -8,7 +8,7 @@ from torch.nn import functional
 
 from fasthash import _checks
 from fasthash.losses._likelihood import cauchy, cosine_cauchy
-from fasthash.losses._pairs import Pairs, PairwiseLoss, Rule, balanced, mean_of_pairs
+from fasthash.losses._pairs import Balance, Pairs, PairwiseLoss, Rule, mean_of_pairs
 
 _FORMS = ("paper", "released")
 _SMALLEST_SHARE = 0.005  # of K: distances below do not pull any further
@@ -76,9 +76,9 @@ class DCHLoss(PairwiseLoss):
             x, y = unit, unit if y is x else functional.normalize(y)
         return mean_of_pairs(x, y, pairs, self._rule(x.shape[1]), self._of_distances, self.backend == "fused")
 
-    def _weighted(self, pairs: Pairs, x: Tensor, y: Tensor) -> Pairs:
-        weighted = balanced(pairs, x, y)
-        return weighted if self.form == "paper" else weighted._replace(light=super()._weighted(pairs, x, y).light)
+    @property
+    def _balance(self) -> Balance:  # type: ignore[override]
+        return Balance("both" if self.form == "paper" else "similar")
 
     def _quantization(self, x: Tensor, y: Tensor) -> Tensor | float:
         if self.quantization == 0:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from fasthash import _checks, ops
-from fasthash._labels import as_ids
+from fasthash.losses._inputs import packed_labels
 from fasthash.ops.discrete_code_update import LabelGroups, balance, group_labels
 
 _NAME = "DiscreteCodes"
@@ -183,14 +183,3 @@ class DiscreteCodes(nn.Module):
     def _loaded(module: nn.Module, _: Any) -> None:
         assert isinstance(module, DiscreteCodes)
         module._group()
-
-
-def packed_labels(name: str, labels: Tensor | None) -> Tensor:
-    """1-D ids as int64; multi-hot rows of any dtype, set where > 0, as packed bits."""
-    if labels is None:
-        raise ValueError(f"{name}: labels must be given, got None")
-    _checks.require(labels.dim() in (1, 2), name, "labels", "1-D ids or 2-D multi-hot rows", tuple(labels.shape))
-    if labels.dim() == 2:
-        return ops.pack_codes(labels > 0)
-    _checks.require_dtype(name, "labels", labels, (torch.uint8, *_checks.SIGNED_INTEGERS))
-    return as_ids(labels)

@@ -3,11 +3,9 @@
 
 from __future__ import annotations
 
-from torch import Tensor
-
 from fasthash import _checks
 from fasthash.losses._likelihood import likelihood
-from fasthash.losses._pairs import Pairs, PairwiseLoss, Rule, balanced
+from fasthash.losses._pairs import Balance, PairwiseLoss, Rule
 
 
 class HashNetLoss(PairwiseLoss):
@@ -34,6 +32,8 @@ class HashNetLoss(PairwiseLoss):
         >>> loss = HashNetLoss()(layer(features).codes, labels)
     """
 
+    _balance = Balance("both")
+
     def __init__(
         self,
         scale: float | None = None,
@@ -49,9 +49,6 @@ class HashNetLoss(PairwiseLoss):
 
     def _rule(self, bits: int) -> Rule:
         return likelihood(10 / bits if self.scale is None else self.scale)
-
-    def _weighted(self, pairs: Pairs, x: Tensor, y: Tensor) -> Pairs:
-        return balanced(pairs, x, y)
 
 
 class CohesionLoss(HashNetLoss):
@@ -87,5 +84,6 @@ class CohesionLoss(HashNetLoss):
         _checks.require(cohesion >= 1, self._name, "cohesion", ">= 1", cohesion)
         self.cohesion = cohesion
 
-    def _weighted(self, pairs: Pairs, x: Tensor, y: Tensor) -> Pairs:
-        return balanced(pairs, x, y, self.cohesion, normalize=True)
+    @property
+    def _balance(self) -> Balance:  # type: ignore[override]
+        return Balance("both", self.cohesion, normalize=True)

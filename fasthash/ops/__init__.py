@@ -12,6 +12,7 @@ from fasthash.ops.hamming_topk import hamming_topk
 from fasthash.ops.label_sums import label_sums
 from fasthash.ops.order_aware_triplet import order_aware_triplet
 from fasthash.ops.pack_codes import pack_codes
+from fasthash.ops.pairwise_similarity_loss import pairwise_similarity_loss
 from fasthash.ops.prepare_database import prepare_database
 from fasthash.ops.tanh_quantize import tanh_quantize
 from fasthash.ops.triplet_margin import triplet_margin
@@ -26,6 +27,7 @@ __all__ = [
     "label_sums",
     "order_aware_triplet",
     "pack_codes",
+    "pairwise_similarity_loss",
     "prepare_database",
     "tanh_quantize",
     "triplet_margin",

@@ -12,6 +12,7 @@ from fasthash.reference.hamming_topk import hamming_topk
 from fasthash.reference.label_sums import label_sums
 from fasthash.reference.order_aware_triplet import order_aware_triplet
 from fasthash.reference.pack_codes import pack_codes
+from fasthash.reference.pairwise_similarity_loss import pairwise_similarity_loss
 from fasthash.reference.prepare_database import prepare_database
 from fasthash.reference.tanh_quantize import tanh_quantize
 from fasthash.reference.triplet_margin import triplet_margin
@@ -26,6 +27,7 @@ __all__ = [
     "label_sums",
     "order_aware_triplet",
     "pack_codes",
+    "pairwise_similarity_loss",
     "prepare_database",
     "tanh_quantize",
     "triplet_margin",

@@ -73,8 +73,9 @@ TEST(a_kernel_runs_its_next_lower_variant) {
 TEST(vector_kernels_have_a_variant_for_every_width) {
   std::vector<Machine> widths = machines_compiled();
   widths.erase(std::remove(widths.begin(), widths.end(), Machine::avx512_vpopcnt), widths.end());
-  for (const char* kernel : {"tanh_quantize", "tanh_quantize_backward", "order_aware_triplet", "pack_codes",
-                             "triplet_margin", "triplet_margin_swap", "unpack_codes"}) {
+  for (const char* kernel :
+       {"tanh_quantize", "tanh_quantize_backward", "order_aware_triplet", "pack_codes", "pair_count", "pair_products",
+        "pair_terms", "triplet_margin", "triplet_margin_swap", "unpack_codes"}) {
     check::context = kernel;
     CHECK(variants_of(kernel) == widths);
   }

@@ -42,12 +42,25 @@ inline Vec exp2_whole(Vec n) {
 }
 // a 2^n for whole n in [-126, 127]
 inline Vec times_exp2(Vec a, Vec n) { return a * exp2_whole(n); }
+// The whole n with 2^n <= a < 2^(n + 1), for normal a > 0.
+inline Vec exponent(Vec a) {
+  const __m256i biased = _mm256_srli_epi32(_mm256_castps_si256(a.v), 23);
+  return {_mm256_cvtepi32_ps(_mm256_sub_epi32(biased, _mm256_set1_epi32(127)))};
+}
 // 1 / a within an ulp, for a and 1 / a far from overflow
 inline Vec reciprocal(Vec a) { return broadcast(1.0f) / a; }
 
 inline Mask less(Vec a, Vec b) { return {_mm256_cmp_ps(a.v, b.v, _CMP_LT_OQ)}; }
 inline Mask greater(Vec a, Vec b) { return {_mm256_cmp_ps(a.v, b.v, _CMP_GT_OQ)}; }
 inline Mask greater_equal(Vec a, Vec b) { return {_mm256_cmp_ps(a.v, b.v, _CMP_GE_OQ)}; }
+inline Mask equal(Vec a, Vec b) { return {_mm256_cmp_ps(a.v, b.v, _CMP_EQ_OQ)}; }
+// Lanes of words that have a bit in common with `word`.
+inline Mask in_common(const uint32_t* words, uint32_t word) {
+  const __m256i all = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(words));
+  const __m256i common = _mm256_and_si256(all, _mm256_set1_epi32(int(word)));
+  const __m256i none = _mm256_cmpeq_epi32(common, _mm256_setzero_si256());
+  return {_mm256_castsi256_ps(_mm256_xor_si256(none, _mm256_set1_epi32(-1)))};
+}
 inline Mask operator&(Mask a, Mask b) { return {_mm256_and_ps(a.m, b.m)}; }
 inline Mask operator|(Mask a, Mask b) { return {_mm256_or_ps(a.m, b.m)}; }
 inline Mask operator~(Mask a) { return {_mm256_xor_ps(a.m, _mm256_castsi256_ps(_mm256_set1_epi32(-1)))}; }

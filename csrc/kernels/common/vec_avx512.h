@@ -42,6 +42,8 @@ inline Vec exp2_whole(Vec n) {
 }
 // a 2^n for whole n in [-126, 127]
 inline Vec times_exp2(Vec a, Vec n) { return {_mm512_scalef_ps(a.v, n.v)}; }
+// The whole n with 2^n <= a < 2^(n + 1), for normal a > 0.
+inline Vec exponent(Vec a) { return {_mm512_getexp_ps(a.v)}; }
 // 1 / a within an ulp, for a and 1 / a far from overflow: the approximation has 14 bits, a step of Newton's doubles
 // them.
 inline Vec reciprocal(Vec a) {
@@ -52,6 +54,11 @@ inline Vec reciprocal(Vec a) {
 inline Mask less(Vec a, Vec b) { return {_mm512_cmp_ps_mask(a.v, b.v, _CMP_LT_OQ)}; }
 inline Mask greater(Vec a, Vec b) { return {_mm512_cmp_ps_mask(a.v, b.v, _CMP_GT_OQ)}; }
 inline Mask greater_equal(Vec a, Vec b) { return {_mm512_cmp_ps_mask(a.v, b.v, _CMP_GE_OQ)}; }
+inline Mask equal(Vec a, Vec b) { return {_mm512_cmp_ps_mask(a.v, b.v, _CMP_EQ_OQ)}; }
+// Lanes of words that have a bit in common with `word`.
+inline Mask in_common(const uint32_t* words, uint32_t word) {
+  return {_mm512_test_epi32_mask(_mm512_loadu_si512(words), _mm512_set1_epi32(int(word)))};
+}
 inline Mask operator&(Mask a, Mask b) { return {__mmask16(a.m & b.m)}; }
 inline Mask operator|(Mask a, Mask b) { return {__mmask16(a.m | b.m)}; }
 inline Mask operator~(Mask a) { return {__mmask16(~a.m)}; }

@@ -42,12 +42,20 @@ inline Vec exp2_whole(Vec n) {
 }
 // a 2^n for whole n in [-126, 127]
 inline Vec times_exp2(Vec a, Vec n) { return a * exp2_whole(n); }
+// The whole n with 2^n <= a < 2^(n + 1), for normal a > 0.
+inline Vec exponent(Vec a) {
+  const int32x4_t biased = vreinterpretq_s32_u32(vshrq_n_u32(vreinterpretq_u32_f32(a.v), 23));
+  return {vcvtq_f32_s32(vsubq_s32(biased, vdupq_n_s32(127)))};
+}
 // 1 / a within an ulp, for a and 1 / a far from overflow
 inline Vec reciprocal(Vec a) { return broadcast(1.0f) / a; }
 
 inline Mask less(Vec a, Vec b) { return {vcltq_f32(a.v, b.v)}; }
 inline Mask greater(Vec a, Vec b) { return {vcgtq_f32(a.v, b.v)}; }
 inline Mask greater_equal(Vec a, Vec b) { return {vcgeq_f32(a.v, b.v)}; }
+inline Mask equal(Vec a, Vec b) { return {vceqq_f32(a.v, b.v)}; }
+// Lanes of words that have a bit in common with `word`.
+inline Mask in_common(const uint32_t* words, uint32_t word) { return {vtstq_u32(vld1q_u32(words), vdupq_n_u32(word))}; }
 inline Mask operator&(Mask a, Mask b) { return {vandq_u32(a.m, b.m)}; }
 inline Mask operator|(Mask a, Mask b) { return {vorrq_u32(a.m, b.m)}; }
 inline Mask operator~(Mask a) { return {vmvnq_u32(a.m)}; }

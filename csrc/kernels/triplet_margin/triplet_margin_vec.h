@@ -3,7 +3,7 @@
 // linkage. Restates triplet_margin_math.h; the tests hold the two together. Lanes are items.
 #pragma once
 
-#include "tanh_quantize/tanh_terms.h"
+#include "common/vec_math.h"
 #include "triplet_margin/triplet_margin_seam.h"
 
 namespace {
@@ -15,31 +15,6 @@ using fasthash::MarginSwap;
 struct Term {
   Vec value, slope;
 };
-
-// exp(x) for x <= 0 as 2^n 2^f with t = n + f = x / ln 2; 0 below the least normal number.
-inline Vec exp_vec(Vec x) {
-  const Vec least = broadcast(-126.0f), t = max(least, x * broadcast(fasthash::log2_of_e));
-  const Vec n = round_nearest(t), f = t - n;
-  Vec p = fma(f, broadcast(fasthash::exp2_5), broadcast(fasthash::exp2_4));
-  p = fma(p, f, broadcast(fasthash::exp2_3));
-  p = fma(p, f, broadcast(fasthash::exp2_2));
-  p = fma(p, f, broadcast(fasthash::exp2_1));
-  p = fma(p, f, broadcast(fasthash::exp2_0));
-  return select(greater(t, least), times_exp2(fma(p, f, broadcast(1.0f)), n), broadcast(0.0f));
-}
-
-// log(1 + e) for e in [0, 1] by its atanh series in s = e / (2 + e) <= 1/3.
-inline Vec log1p_vec(Vec e) {
-  const Vec s = e / (broadcast(2.0f) + e), s2 = s * s;
-  Vec p = broadcast(2.0f / 15);
-  p = fma(p, s2, broadcast(2.0f / 13));
-  p = fma(p, s2, broadcast(2.0f / 11));
-  p = fma(p, s2, broadcast(2.0f / 9));
-  p = fma(p, s2, broadcast(2.0f / 7));
-  p = fma(p, s2, broadcast(2.0f / 5));
-  p = fma(p, s2, broadcast(2.0f / 3));
-  return fma(p * s2, s, s + s);
-}
 
 inline Term smooth_term(Vec x) {
   const Vec zero = broadcast(0.0f), e = exp_vec(zero - abs(x)), inverse = reciprocal(broadcast(1.0f) + e);

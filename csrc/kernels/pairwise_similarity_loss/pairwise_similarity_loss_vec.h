@@ -1,0 +1,197 @@
+// SPDX-License-Identifier: Apache-2.0
+// pairwise_similarity_loss over the vector type Vec of the including file (common/vec_<machine>.h), all with internal
+// linkage. Restates pairwise_similarity_loss_math.h; the tests hold the two together.
+#pragma once
+
+#include "common/vec_math.h"
+#include "pairwise_similarity_loss/pairwise_similarity_loss_seam.h"
+
+namespace {
+
+using fasthash::PairProducts;
+using fasthash::PairRule;
+using fasthash::PairTerms;
+
+// As many sums as the registers hold: 6 rows by an eighth of the registers.
+constexpr int tile_rows = 6, tile_width = Vec::registers / 8;
+
+template <int rows, int width>
+inline void products_tile(const PairProducts<float>& run, int64_t row, int64_t lane) {
+  const float* factors = run.factors + row * run.row_stride;
+  const float* lanes = run.lanes + lane;
+  float* sums = run.sums + row * run.sum_stride + lane;
+  Vec sum[rows][width];
+#pragma GCC unroll 8
+  for (int r = 0; r < rows; ++r)
+#pragma GCC unroll 8
+    for (int w = 0; w < width; ++w)
+      sum[r][w] = run.add ? load_float32(sums + r * run.sum_stride + w * Vec::lanes) : broadcast(0.0f);
+  for (int64_t t = 0; t < run.steps; ++t) {
+    Vec part[width];
+#pragma GCC unroll 8
+    for (int w = 0; w < width; ++w) part[w] = load_float32(lanes + t * run.lane_stride + w * Vec::lanes);
+#pragma GCC unroll 8
+    for (int r = 0; r < rows; ++r) {
+      const Vec factor = broadcast(factors[r * run.row_stride + t * run.step_stride]);
+#pragma GCC unroll 8
+      for (int w = 0; w < width; ++w) sum[r][w] = fma(factor, part[w], sum[r][w]);
+    }
+  }
+#pragma GCC unroll 8
+  for (int r = 0; r < rows; ++r)
+#pragma GCC unroll 8
+    for (int w = 0; w < width; ++w) store_float32(sums + r * run.sum_stride + w * Vec::lanes, sum[r][w]);
+}
+
+template <int width>
+inline void products_rows(const PairProducts<float>& run, int64_t lane) {
+  int64_t row = 0;
+  for (; row + tile_rows <= run.rows; row += tile_rows) products_tile<tile_rows, width>(run, row, lane);
+  switch (run.rows - row) {
+    case 5: return products_tile<5, width>(run, row, lane);
+    case 4: return products_tile<4, width>(run, row, lane);
+    case 3: return products_tile<3, width>(run, row, lane);
+    case 2: return products_tile<2, width>(run, row, lane);
+    case 1: return products_tile<1, width>(run, row, lane);
+    default: return;
+  }
+}
+
+inline void pair_products(const PairProducts<float>& run) {
+  int64_t lane = 0;
+  for (; lane + tile_width * Vec::lanes <= run.width; lane += tile_width * Vec::lanes)
+    products_rows<tile_width>(run, lane);
+  for (; lane < run.width; lane += Vec::lanes) products_rows<1>(run, lane);
+}
+
+struct Term {
+  Vec value, slope;
+};
+
+inline Vec negated(Vec a) { return broadcast(0.0f) - a; }
+
+inline Term likelihood_term(Vec t, Mask similar) {
+  const Vec zero = broadcast(0.0f), one = broadcast(1.0f), e = exp_vec(negated(abs(t)));
+  const Vec z = select(similar, negated(t), t), inverse = reciprocal(one + e);
+  const Vec sigmoid = inverse * select(less(z, zero), e, one);
+  return {max(zero, z) + log1p_vec(e), select(similar, negated(sigmoid), sigmoid)};
+}
+
+// max returns its second operand where either is NaN, so NaN passes.
+inline Term contrast_term(Vec distance, Mask similar, Vec margin) {
+  const Vec zero = broadcast(0.0f), half = broadcast(0.5f), d = max(zero, distance);
+  const Vec slope = select(less(d, margin), broadcast(-0.5f), zero);
+  return {half * select(similar, d, max(zero, margin - d)), select(similar, half, slope)};
+}
+
+inline Term cauchy_term(Vec distance, Mask similar, Vec gamma, Vec smallest) {
+  const Vec zero = broadcast(0.0f), d = max(smallest, distance), far = reciprocal(gamma + d);
+  const Vec share = gamma * reciprocal(d);
+  const Vec slope = select(less(distance, smallest), zero, select(similar, far, negated(far * share)));
+  return {log1p_wide_vec(select(similar, d / gamma, share)), slope};
+}
+
+inline Mask words_in_common(const PairTerms<float>& run, int64_t j, int64_t i) {
+  const uint32_t* of_item = run.item_words + j * run.words;
+  Mask any = in_common(run.lane_words + i, of_item[0]);
+  for (int64_t w = 1; w < run.words; ++w) any = any | in_common(run.lane_words + w * run.lanes + i, of_item[w]);
+  return any;
+}
+
+inline int64_t pair_count(const PairTerms<float>& run) {
+  int64_t count = 0;
+  for (int64_t j = 0; j < run.items; ++j)
+    for (int64_t i = 0; i < run.lanes; i += Vec::lanes) count += words_in_common(run, j, i).count();
+  return count;
+}
+
+template <PairRule rule, bool words>
+class Terms {
+ public:
+  explicit Terms(const PairTerms<float>& run) : run_(run) {}
+
+  double sum_up() {
+    double total = 0;
+    Vec loss = broadcast(0.0f);
+    for (int64_t j = 0; j < run_.items; ++j) {
+      const int64_t own = run_.own + j;
+      if (run_.alone && own >= 0 && own < run_.lanes) {
+        const float heavy = run_.heavy[own], light = run_.light[own];
+        run_.heavy[own] = run_.light[own] = 0;
+        loss = row(j, loss);
+        run_.heavy[own] = heavy;
+        run_.light[own] = light;
+      } else {
+        loss = row(j, loss);
+      }
+      if (j % 8 != 7) continue;
+      total += sum(loss);
+      loss = broadcast(0.0f);
+    }
+    return total + sum(loss);
+  }
+
+ private:
+  static constexpr bool distances = rule == PairRule::contrast || rule == PairRule::cauchy;
+
+  Vec row(int64_t j, Vec loss) {
+    float* tile = run_.tile + j * run_.lanes;
+    const Vec factor = broadcast(run_.factor);
+    Vec slopes = broadcast(0.0f);
+    for (int64_t i = 0; i < run_.lanes; i += Vec::lanes) {
+      const Mask similar = are_similar(j, i);
+      const Term found = term(load_float32(tile + i), similar, j, i);
+      const Vec weight = select(similar, load_float32(run_.heavy + i), load_float32(run_.light + i));
+      const Vec slope = found.slope * (weight * factor);
+      loss = fma(found.value, weight, loss);
+      store_float32(tile + i, slope);
+      if constexpr (distances) {
+        store_float32(run_.lane_sums + i, load_float32(run_.lane_sums + i) + slope);
+        slopes = slopes + slope;
+      }
+    }
+    if constexpr (distances) run_.item_sums[j] += float(sum(slopes));
+    return loss;
+  }
+
+  Mask are_similar(int64_t j, int64_t i) const {
+    if constexpr (words)
+      return words_in_common(run_, j, i);
+    else
+      return equal(load_float32(run_.lane_ids + i), broadcast(run_.item_ids[j]));
+  }
+
+  Term term(Vec product, Mask similar, int64_t j, int64_t i) const {
+    if constexpr (rule == PairRule::likelihood) {
+      return likelihood_term(product * broadcast(run_.scale), similar);
+    } else {
+      Vec distance;
+      if constexpr (distances)
+        distance = fma(broadcast(-2.0f), product, load_float32(run_.lane_norms + i) + broadcast(run_.item_norms[j]));
+      else
+        distance = fma(broadcast(-run_.scale), product, broadcast(run_.scale));
+      if constexpr (rule == PairRule::contrast)
+        return contrast_term(distance, similar, broadcast(run_.threshold));
+      else
+        return cauchy_term(distance, similar, broadcast(run_.threshold), broadcast(run_.smallest));
+    }
+  }
+
+  const PairTerms<float> run_;
+};
+
+template <PairRule rule>
+inline double terms_of(const PairTerms<float>& run) {
+  return run.words ? Terms<rule, true>(run).sum_up() : Terms<rule, false>(run).sum_up();
+}
+
+inline double pair_terms(const PairTerms<float>& run) {
+  switch (run.rule) {
+    case PairRule::likelihood: return terms_of<PairRule::likelihood>(run);
+    case PairRule::contrast: return terms_of<PairRule::contrast>(run);
+    case PairRule::cauchy: return terms_of<PairRule::cauchy>(run);
+    default: return terms_of<PairRule::cosine_cauchy>(run);
+  }
+}
+
+}  // namespace
