@@ -10,7 +10,6 @@ import pytest
 from fasthash import losses
 from tests.native import ROOT
 
-
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 LINKS = [(page, link) for page in PAGES for link in re.findall(r"\]\((?!http)([^)#]+)\)", page.read_text())]
 
