@@ -34,6 +34,8 @@ def order_aware_triplet(
     weighting: int = 1,
     squared: bool = True,
     reduction: int = 0,
+    normalize: bool = True,
+    method: int = 0,
 ) -> tuple[NDArray[Any], NDArray[Any]]: ...
 def tanh_quantize(
     logits: NDArray[Any],

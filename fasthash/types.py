@@ -16,6 +16,7 @@ __all__ = [
     "PAIR_RULES",
     "PENALTIES",
     "REDUCTIONS",
+    "TRIPLET_METHODS",
     "WEIGHTINGS",
     "DiscreteCodeUpdate",
     "HammingHistogram",
@@ -33,7 +34,8 @@ AMPLIFIERS = ("none", "magnitude", "wrong_side")
 MININGS = ("all", "semi_hard", "hard")
 PAIR_BALANCES = ("none", "both", "similar")
 PAIR_RULES = ("likelihood", "contrast", "cauchy", "cosine_cauchy")
-WEIGHTINGS = ("none", "delta_ap")
+WEIGHTINGS = ("none", "delta_ap", "delta_ndcg", "rank_difference")
+TRIPLET_METHODS = ("auto", "pairs", "sweep")
 REDUCTIONS = ("mean", "sum", "avg_nonzero")
 
 

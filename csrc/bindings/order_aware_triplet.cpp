@@ -22,6 +22,8 @@ struct Settings {
   int64_t weighting;
   bool squared;
   int64_t reduction;
+  bool normalize;
+  int64_t method;
 };
 
 Argument argument(const char* name) { return {op, name}; }
@@ -68,14 +70,19 @@ void check_tensors(const View& distances, const View& relation, const View& anch
 void set_options(OrderAwareTriplet& args, const Settings& settings) {
   argument("margin").expect(std::isfinite(settings.margin), "a finite number", settings.margin);
   argument("weighting")
-      .expect(settings.weighting == 0 || settings.weighting == 1, "0 (none) or 1 (delta AP)", settings.weighting);
+      .expect(settings.weighting >= 0 && settings.weighting <= 3,
+              "0 (none), 1 (delta AP), 2 (delta NDCG) or 3 (rank difference)", settings.weighting);
   argument("reduction")
       .expect(settings.reduction >= 0 && settings.reduction <= 2, "0 (mean), 1 (sum) or 2 (avg_nonzero)",
               settings.reduction);
+  argument("method").expect(settings.method >= 0 && settings.method <= 2, "0 (auto), 1 (pairs) or 2 (sweep)",
+                            settings.method);
   args.margin = settings.margin;
   args.weighting = Weighting(settings.weighting);
   args.squared = settings.squared;
   args.reduction = Reduction(settings.reduction);
+  args.normalize = settings.normalize;
+  args.method = TripletMethod(settings.method);
 }
 
 void write_loss(void* loss, Dtype dtype, double value) {
@@ -103,6 +110,8 @@ std::tuple<Tensor, Tensor> forward(const Tensor& distances, const Tensor& relati
   check_tensors(view, Door::view(relation), Door::view(anchor_codes), Door::view(item_codes));
   OrderAwareTriplet args{};
   set_options(args, settings);
+  argument("method").expect(!view.device.cuda || args.method != TripletMethod::sweep,
+                            "auto or pairs on " + text(view.device), "sweep");
 
   const RowsOf<Door> distance_rows(distances), relation_rows(relation), anchors(anchor_codes), items(item_codes);
   const Dtype wide = view.dtype == Dtype::float64 ? Dtype::float64 : Dtype::float32;
@@ -134,8 +143,9 @@ using torch::stable::Tensor;
 
 std::tuple<Tensor, Tensor> torch_forward(const Tensor& distances, const Tensor& relation, const Tensor& anchor_codes,
                                          const Tensor& item_codes, double margin, int64_t weighting, bool squared,
-                                         int64_t reduction) {
-  return forward<TorchDoor>(distances, relation, anchor_codes, item_codes, {margin, weighting, squared, reduction});
+                                         int64_t reduction, bool normalize, int64_t method) {
+  return forward<TorchDoor>(distances, relation, anchor_codes, item_codes,
+                            {margin, weighting, squared, reduction, normalize, method});
 }
 
 }  // namespace
@@ -148,13 +158,15 @@ void bind_order_aware_triplet(py::module_& module) {
   module.def(
       "order_aware_triplet",
       [](const py::array& distances, const py::array& relation, const py::array& anchor_codes,
-         const py::array& item_codes, double margin, int64_t weighting, bool squared, int64_t reduction) {
+         const py::array& item_codes, double margin, int64_t weighting, bool squared, int64_t reduction, bool normalize,
+         int64_t method) {
         return forward<NumpyDoor>(distances, relation, anchor_codes, item_codes,
-                                  {margin, weighting, squared, reduction});
+                                  {margin, weighting, squared, reduction, normalize, method});
       },
       py::arg("distances"), py::arg("relation"), py::arg("anchor_codes"), py::arg("item_codes"), py::arg("margin"),
       py::arg("weighting") = int64_t(Weighting::delta_ap), py::arg("squared") = true,
-      py::arg("reduction") = int64_t(Reduction::mean));
+      py::arg("reduction") = int64_t(Reduction::mean), py::arg("normalize") = true,
+      py::arg("method") = int64_t(TripletMethod::automatic));
 }
 
 }  // namespace fasthash::bindings

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from fasthash import _checks, ops
 from fasthash._labels import as_ids
+from fasthash.losses._distributed import gather_batch
 from fasthash.losses.relation import relation_from_indices, relation_from_labels, relation_from_similarity
 
 
@@ -60,6 +61,15 @@ def relation_of(
         relation = relation_from_labels(labels, ref_labels)
     _checks.require_same_device(name, "labels, similarity or indices_tuple", relation, embeddings.device)
     return relation
+
+
+def gather_alone(
+    name: str, embeddings: Tensor, labels: Tensor | None, *others: Sequence[Tensor] | Tensor | None
+) -> tuple[Tensor, Tensor]:
+    """`gather_batch` of a loss that was called with embeddings and labels, and with none of what may come beside them."""
+    expected = "False where indices_tuple, ref_emb or similarity is given"
+    _checks.require(all(other is None for other in others), name, "gather", expected, "True")
+    return gather_batch(name, embeddings, check_labels(name, labels, None, len(embeddings), len(embeddings), True))
 
 
 def check_labels(

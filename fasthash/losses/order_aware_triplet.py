@@ -8,31 +8,33 @@ from collections.abc import Sequence
 from torch import Tensor, nn
 
 from fasthash import _checks, ops, reference
-from fasthash.losses._inputs import check_embeddings, relation_of, squared_distances
+from fasthash.losses._inputs import check_embeddings, gather_alone, relation_of, squared_distances
 from fasthash.types import REDUCTIONS, WEIGHTINGS
 
 _BACKENDS = {"fused": ops, "reference": reference}
 
 
 class OrderAwareTripletLoss(nn.Module):
-    """Squared triplet hinge over all triplets of a batch, weighted by what their swap does to average precision.
+    """Squared triplet hinge over all triplets of a batch, weighted by what their swap does to the ranking.
 
         L = 1/|T| * sum over (a, p, n) of omega_hat * max(0, margin + D(a, p) - D(a, n))^2
 
     D is the squared Euclidean distance of relaxed codes (for codes of ±1, four times the Hamming distance), and
     `omega_hat = |delta AP| / mean |delta AP|` over the triplets of the anchor, from its ranking by the Hamming
-    distance of the signs. See `fasthash.ops.order_aware_triplet`. A batch without any triplet gives 0 with zero
-    gradient. Every item is ranked, so batches should hold several items of each class.
+    distance of the signs. `fasthash.ops.order_aware_triplet` has the other weights. A batch without any triplet gives 0
+    with zero gradient. Every item is ranked, so batches should hold several items of each class.
 
     Args:
         margin: in units of D; None means `K / 4 + 4` for K bits (8, 12, 16, 20 at 16, 32, 48, 64 bits).
-        weighting: `delta_ap` or `none`.
+        weighting: `delta_ap`, `delta_ndcg`, `rank_difference` or `none`.
         squared: square the hinge.
         reduction: `mean` over all triplets, `avg_nonzero` over those that violate the margin, or `sum`.
+        normalize: bring the mean weight of each anchor to 1; False leaves the weights as they are.
         check_finite: refuse NaN and infinite embeddings; None does so on the CPU, but not on CUDA, where it would wait
             for the device, nor under `torch.compile`.
         backend: `fused` is the compiled op. `reference` is plain PyTorch with O(A * P * N) memory, for `torch.func`,
             which cannot look into registered ops.
+        gather: take the batch of all ranks; see `losses` about what that means for gradients.
 
     Raises:
         ValueError: an option that is none of those named; what the call refuses is listed at `forward`.
@@ -40,8 +42,8 @@ class OrderAwareTripletLoss(nn.Module):
     Source:
         After Chen, Lai, Geng, Pan, "Improving Deep Binary Embedding Networks by Order-aware Reweighting of Triplets",
         arXiv 1804.06061. That weights follow the rank order of the codes and that the hinge is squared is theirs; the
-        weight |delta AP| and its normalisation are this library's definition, the margin is a rule that fits published
-        reproductions.
+        weights' formulas and their normalisation are this library's definition, the margin is a rule that fits
+        published reproductions.
 
     Example:
         >>> loss_function = OrderAwareTripletLoss()
@@ -56,6 +58,9 @@ class OrderAwareTripletLoss(nn.Module):
         reduction: str = "mean",
         check_finite: bool | None = None,
         backend: str = "fused",
+        *,
+        normalize: bool = True,
+        gather: bool = False,
     ) -> None:
         super().__init__()
         name = "OrderAwareTripletLoss"
@@ -68,6 +73,8 @@ class OrderAwareTripletLoss(nn.Module):
         self.weighting = weighting
         self.squared = squared
         self.reduction = reduction
+        self.normalize = normalize
+        self.gather = gather
         self.check_finite = check_finite
         self.backend = backend
 
@@ -96,11 +103,14 @@ class OrderAwareTripletLoss(nn.Module):
             () float32, or float64 for float64 embeddings.
 
         Raises:
-            ValueError: shapes, dtypes or devices that do not fit, values that are not finite, no labels, or labels and
-                a similarity at once.
+            ValueError: shapes, dtypes or devices that do not fit, values that are not finite, no labels, labels and a
+                similarity at once, or `gather` with anything but embeddings and labels.
+            RuntimeError: `gather` without a process group.
         """
         name = "OrderAwareTripletLoss"
         check_embeddings(name, embeddings, ref_emb, self.check_finite)
+        if self.gather:
+            embeddings, labels = gather_alone(name, embeddings, labels, indices_tuple, ref_emb, similarity)
         items = embeddings if ref_emb is None else ref_emb
         relation = relation_of(name, embeddings, labels, indices_tuple, ref_emb, ref_labels, similarity)
         backend = _BACKENDS[self.backend]
@@ -116,6 +126,7 @@ class OrderAwareTripletLoss(nn.Module):
             weighting=self.weighting,
             squared=self.squared,
             reduction=self.reduction,
+            normalize=self.normalize,
         )
         return loss
 

@@ -11,8 +11,7 @@ from torch.nn.functional import softplus
 
 from fasthash import _checks, ops, reference
 from fasthash.losses._distances import DISTANCES, distance_matrix, in_working_dtype, pair_distances
-from fasthash.losses._distributed import gather_batch
-from fasthash.losses._inputs import check_embeddings, check_labels, relation_of
+from fasthash.losses._inputs import check_embeddings, gather_alone, relation_of
 from fasthash.types import REDUCTIONS
 
 _BACKENDS = {"fused": ops, "reference": reference}
@@ -83,11 +82,7 @@ class _TripletLoss(nn.Module):
         """
         check_embeddings(self._name, embeddings, ref_emb, self.check_finite)
         if self.gather:
-            alone = indices_tuple is None and ref_emb is None and similarity is None
-            expected = "False where indices_tuple, ref_emb or similarity is given"
-            _checks.require(alone, self._name, "gather", expected, "True")
-            labels = check_labels(self._name, labels, None, len(embeddings), len(embeddings), True)
-            embeddings, labels = gather_batch(self._name, embeddings, labels)
+            embeddings, labels = gather_alone(self._name, embeddings, labels, indices_tuple, ref_emb, similarity)
         _checks.require(not self.swap or ref_emb is None, self._name, "ref_emb", "None where swap is set", "a tensor")
         squared = self.distance == "sqeuclidean"
         a = in_working_dtype(embeddings, self.normalize_embeddings)

@@ -33,18 +33,19 @@ def order_aware_triplet(
     weighting: str = "delta_ap",
     squared: bool = True,
     reduction: str = "mean",
+    normalize: bool = True,
 ) -> Tensor:
     """Triplet loss over all (anchor, positive, negative), each weighted by what its swap does to the ranking.
 
     Every anchor ranks its items by (Hamming distance of the codes, distance in float32, index). A triplet weighs
-    `omega = |delta AP|`, the change of the anchor's average precision when p and n swap places, divided by its mean
-    over the anchor's triplets:
+    `omega = |delta AP|`, the change of the anchor's average precision when p and n swap places, or that of its NDCG,
+    or `|1 / r_p - 1 / r_n|`, divided by its mean over the anchor's triplets:
 
         L = sum omega_hat * max(0, margin + d_ap - d_an)^e / count,   e = 2 if squared else 1
 
     With ranks r, `C_t` positives among the first t, `R_t = sum over u <= t of rel_u / u`, each item has one potential
     and `N+ |delta AP|` is a difference of two: `(R_n - C_n/r_n) - (R_p - C_p/r_p)` where the positive stands first,
-    `(R_p - (C_p+1)/r_p) - (R_n - (C_n+1)/r_n)` where the negative does. No gradient flows through ranks and weights.
+    `(R_p - (C_p+1)/r_p) - (R_n - (C_n+1)/r_n)` where the negative does; for NDCG it is `-1 / log2(1 + r)`. No gradient flows through ranks and weights.
     Memory is O(A * P * N) for the longest lists of positives and negatives.
 
     Args:
@@ -53,9 +54,10 @@ def order_aware_triplet(
         anchor_codes: (A, W) uint8 packed codes.
         item_codes: (M, W) uint8 packed codes.
         margin: finite margin in the unit of `distances`.
-        weighting: `delta_ap` or `none` (every triplet weighs 1).
+        weighting: `delta_ap`, `delta_ndcg`, `rank_difference` or `none` (every triplet weighs 1).
         squared: square the hinge.
         reduction: `mean` divides by the number of triplets, `avg_nonzero` by those with a positive hinge, `sum` by 1.
+        normalize: False leaves omega as it is.
 
     Returns:
         () float32, or float64 for float64 distances. Zero with zero gradient where no triplet is valid; NaN where a
@@ -66,8 +68,8 @@ def order_aware_triplet(
 
     Source:
         After Chen et al., "Improving Deep Binary Embedding Networks by Order-aware Reweighting of Triplets", arXiv
-        1804.06061: weights from the rank order of binary codes and the squared hinge are theirs; the weight as
-        |delta AP|, its normalisation and the order of ties are this library's own definition.
+        1804.06061: weights from the rank order of binary codes and the squared hinge are theirs; the weights'
+        formulas, their normalisation and the order of ties are this library's own definition.
     """
     _check(distances, relation, anchor_codes, item_codes)
     _checks.require_finite_number(_OP, "margin", margin)
@@ -80,9 +82,13 @@ def order_aware_triplet(
     hinge = torch.relu(margin + _gather(distances, positives).unsqueeze(2) - _gather(distances, negatives).unsqueeze(1))
     hinge = hinge.masked_fill(~valid, 0.0)
     values = hinge.square() if squared else hinge
-    if weighting == "delta_ap":
+    if weighting != "none":
         order = _rank_order(distances.detach(), relation, anchor_codes, item_codes)
-        values = values * _weights(order, relation, positives, negatives, valid, distances.dtype)
+        omega, factor = _weights(order, relation, positives, negatives, valid, distances.dtype, weighting)
+        if normalize:
+            mean = omega.sum((1, 2)) / valid.sum((1, 2)).clamp(min=1)
+            factor = torch.where(mean > 0, mean, torch.ones_like(mean)).reciprocal()
+        values = values * omega * factor.view(-1, 1, 1)
     return values.sum() / _divisor(reduction, valid, hinge)
 
 
@@ -124,23 +130,34 @@ def _rank_order(distances: Tensor, relation: Tensor, anchor_codes: Tensor, item_
 
 
 def _weights(
-    order: Tensor, relation: Tensor, positives: _Side, negatives: _Side, valid: Tensor, dtype: torch.dtype
-) -> Tensor:
-    """(A, P, N) omega_hat; the factor 1 / N+ of |delta AP| cancels in the normalisation."""
+    order: Tensor,
+    relation: Tensor,
+    positives: _Side,
+    negatives: _Side,
+    valid: Tensor,
+    dtype: torch.dtype,
+    weighting: str,
+) -> tuple[Tensor, Tensor]:
+    """(A, P, N) omega but for a factor, and the factor (A,)."""
     relevant = (relation.gather(1, order) > 0).to(dtype)
     rank = torch.arange(1, order.shape[1] + 1, dtype=dtype, device=order.device)
-    count, partial = relevant.cumsum(1), (relevant / rank).cumsum(1)
+    total = relevant.sum(1).clamp(min=1)
     inverse = order.argsort(dim=1)  # rank - 1 of each item
-    first = (partial - count / rank).gather(1, inverse)  # potential where the positive stands first
-    second = (partial - (count + 1) / rank).gather(1, inverse)
+    if weighting == "delta_ap":
+        count, partial = relevant.cumsum(1), (relevant / rank).cumsum(1)
+        first = (partial - count / rank).gather(1, inverse)  # potential where the positive stands first
+        second = (partial - (count + 1) / rank).gather(1, inverse)
+        factor = total.reciprocal()
+    else:
+        value = 1 / torch.log2(rank + 1) if weighting == "delta_ndcg" else 1 / rank
+        first = second = -value[inverse]
+        ideal = value.cumsum(0)[total.long() - 1]
+        factor = ideal.reciprocal() if weighting == "delta_ndcg" else torch.ones_like(total)
     p, n = positives.items, negatives.items
     in_order = inverse.gather(1, p).unsqueeze(2) < inverse.gather(1, n).unsqueeze(1)
     when_in_order = first.gather(1, n).unsqueeze(1) - first.gather(1, p).unsqueeze(2)
     when_not = second.gather(1, p).unsqueeze(2) - second.gather(1, n).unsqueeze(1)
-    omega = torch.where(in_order, when_in_order, when_not).masked_fill_(~valid, 0.0)
-    triplets = valid.sum((1, 2)).clamp(min=1)
-    mean = omega.sum((1, 2)) / triplets
-    return omega.div_(torch.where(mean > 0, mean, torch.ones_like(mean)).view(-1, 1, 1))
+    return torch.where(in_order, when_in_order, when_not).masked_fill_(~valid, 0.0), factor
 
 
 def _divisor(reduction: str, valid: Tensor, hinge: Tensor) -> Tensor | int:

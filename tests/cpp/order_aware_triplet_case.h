@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Inputs of order_aware_triplet, and its definition by brute force: every pair is swapped in the list, and the average
-// precision computed anew.
+// Inputs of order_aware_triplet, and its definition by brute force: every pair is swapped in the list, and the measure
+// computed anew.
 #pragma once
 
 #include <algorithm>
@@ -42,6 +42,8 @@ struct TripletCase {
     args.weighting = weighting;
     args.squared = squared;
     args.reduction = reduction;
+    args.normalize = true;
+    args.method = TripletMethod::automatic;
     return args;
   }
 };
@@ -56,6 +58,28 @@ inline double average_precision(const std::vector<bool>& relevant) {
   for (size_t i = 0; i < relevant.size(); ++i)
     if (relevant[i]) total += ++hits / double(i + 1);
   return total / hits;
+}
+
+inline double ndcg(const std::vector<bool>& relevant) {
+  double gain = 0, ideal = 0;
+  int count = 0;
+  for (size_t i = 0; i < relevant.size(); ++i) {
+    if (!relevant[i]) continue;
+    gain += 1 / std::log2(double(i) + 2);
+    ideal += 1 / std::log2(double(count++) + 2);
+  }
+  return gain / ideal;
+}
+
+// Of a list in which the places of a positive and a negative change.
+inline double naive_weight(Weighting weighting, const std::vector<bool>& relevant, size_t p, size_t n) {
+  if (weighting == Weighting::none) return 1;
+  if (weighting == Weighting::rank_difference) return std::fabs(1 / double(p + 1) - 1 / double(n + 1));
+  std::vector<bool> swapped = relevant;
+  swapped[p] = false;
+  swapped[n] = true;
+  const auto measure = weighting == Weighting::delta_ap ? average_precision : ndcg;
+  return std::fabs(measure(swapped) - measure(relevant));
 }
 
 inline std::vector<int> ranked_items(const TripletCase& input, int anchor) {
@@ -88,17 +112,14 @@ inline std::vector<NaiveTriplet> naive_triplets(const TripletCase& input, int an
   for (size_t p = 0; p < items.size(); ++p) {
     for (size_t n = 0; n < items.size(); ++n) {
       if (!relevant[p] || relevant[n]) continue;
-      std::vector<bool> swapped = relevant;
-      swapped[p] = false;
-      swapped[n] = true;
-      const double change = std::fabs(average_precision(swapped) - average_precision(relevant));
-      const double weight = args.weighting == Weighting::none ? 1 : change;
+      const double weight = naive_weight(args.weighting, relevant, p, n);
       const double hinge = args.margin + double(distances[items[p]]) - double(distances[items[n]]);
       triplets.push_back({items[p], items[n], weight, std::max(0.0, hinge)});
       sum += weight;
     }
   }
-  for (auto& triplet : triplets) triplet.weight *= double(triplets.size()) / sum;
+  for (auto& triplet : triplets)
+    if (args.normalize) triplet.weight *= double(triplets.size()) / sum;
   return triplets;
 }
 
@@ -150,7 +171,7 @@ inline void expect_result(const TripletResult& got, const TripletResult& want) {
 
 template <class F>  // f(weighting, squared, reduction)
 void for_each_triplet_option(const F& f) {
-  for (Weighting weighting : {Weighting::none, Weighting::delta_ap})
+  for (Weighting weighting : {Weighting::none, Weighting::delta_ap, Weighting::delta_ndcg, Weighting::rank_difference})
     for (bool squared : {false, true})
       for (Reduction reduction : {Reduction::mean, Reduction::sum, Reduction::avg_nonzero})
         f(weighting, squared, reduction);

@@ -14,8 +14,15 @@ namespace {
 
 void expect_brute_force(const TripletCase& input) {
   for_each_triplet_option([&](Weighting weighting, bool squared, Reduction reduction) {
-    const OrderAwareTriplet args = input.arguments(weighting, squared, reduction);
-    expect_result(triplet_on_cpu(input, args), naive_order_aware_triplet(input, args));
+    OrderAwareTriplet args = input.arguments(weighting, squared, reduction);
+    for (bool normalize : {true, false}) {
+      args.normalize = normalize;
+      const TripletResult want = naive_order_aware_triplet(input, args);
+      for (TripletMethod method : {TripletMethod::automatic, TripletMethod::pairs, TripletMethod::sweep}) {
+        args.method = method;
+        expect_result(triplet_on_cpu(input, args), want);
+      }
+    }
   });
 }
 
@@ -31,6 +38,31 @@ TEST(order_aware_triplet_of_many_anchors_in_blocks) {
   const TripletCase input(200, 12, 2);
   CHECK(order_aware_triplet_blocks(200) < 200);
   expect_brute_force(input);
+}
+
+// Where pairs are looked at one by one, whatever the method: margins that equal distances may not have.
+TEST(a_sweep_gives_way_where_it_would_not_be_exact) {
+  const TripletCase input(3, 30, 1);
+  for (double margin : {0.0, -1.5, 1e-30}) {
+    OrderAwareTriplet args = input.arguments(Weighting::delta_ap, false, Reduction::avg_nonzero);
+    args.margin = margin;
+    const TripletResult want = naive_order_aware_triplet(input, args);
+    args.method = TripletMethod::sweep;
+    expect_result(triplet_on_cpu(input, args), want);
+  }
+}
+
+TEST(a_sweep_of_long_lists_equals_all_pairs) {
+  for (const TripletCase& input : {TripletCase(2, 3000, 1), TripletCase(2, 1500, 40)}) {
+    OrderAwareTriplet args = input.arguments(Weighting::delta_ap, true, Reduction::mean);
+    args.method = TripletMethod::pairs;
+    const TripletResult want = triplet_on_cpu(input, args);
+    args.method = TripletMethod::sweep;
+    const TripletResult swept = triplet_on_cpu(input, args);
+    expect_result(swept, want);
+    args.method = TripletMethod::automatic;
+    CHECK(triplet_on_cpu(input, args).gradient == swept.gradient);
+  }
 }
 
 TEST(order_aware_triplet_without_triplets_is_zero) {

@@ -24,8 +24,11 @@ TripletResult run(const TripletCase& input, OrderAwareTriplet args) {
 TEST(order_aware_triplet_equals_brute_force) {
   const TripletCase input(2, 37, 2);
   for_each_triplet_option([&](Weighting weighting, bool squared, Reduction reduction) {
-    const OrderAwareTriplet args = input.arguments(weighting, squared, reduction);
-    expect_result(run(input, args), naive_order_aware_triplet(input, args));
+    OrderAwareTriplet args = input.arguments(weighting, squared, reduction);
+    for (bool normalize : {true, false}) {
+      args.normalize = normalize;
+      expect_result(run(input, args), naive_order_aware_triplet(input, args));
+    }
   });
 }
 

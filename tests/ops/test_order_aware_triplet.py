@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fasthash import _C, ops, reference
-from fasthash.types import REDUCTIONS, WEIGHTINGS
+from fasthash.types import REDUCTIONS, TRIPLET_METHODS, WEIGHTINGS
 from tests.cases import FLOAT_DTYPES, triplet_case
 from tests.kernels import Kernels
 
@@ -26,22 +26,26 @@ def wide(dtype: torch.dtype) -> torch.dtype:
     return torch.float64 if dtype == torch.float64 else torch.float32
 
 
-def raw(kernels: Kernels, arguments, weighting="delta_ap", squared=True, reduction="mean"):
+def raw(
+    kernels: Kernels, arguments, weighting="delta_ap", squared=True, reduction="mean", normalize=True, method="auto"
+):
     tensors = [t.to(kernels.device) for t in arguments]
-    options = (WEIGHTINGS.index(weighting), squared, REDUCTIONS.index(reduction))
+    options = (WEIGHTINGS.index(weighting), squared, REDUCTIONS.index(reduction), normalize)
+    options += (TRIPLET_METHODS.index(method),)
     return [t.cpu() for t in kernels.ops.order_aware_triplet(*tensors, MARGIN, *options)]
 
 
-def expected(arguments, weighting="delta_ap", squared=True, reduction="mean"):
+def expected(arguments, weighting="delta_ap", squared=True, reduction="mean", normalize=True):
     """The reference in float64: its ranks come from the float32 distances, as the op's do."""
     distances = arguments[0].double().requires_grad_()
     options = {"weighting": weighting, "squared": squared, "reduction": reduction}
+    options["normalize"] = normalize
     loss = reference.order_aware_triplet(distances, *arguments[1:], margin=MARGIN, **options)
     return loss.detach(), torch.autograd.grad(loss, distances)[0]
 
 
-def check(kernels: Kernels, arguments, *options):
-    loss, gradient = raw(kernels, arguments, *options)
+def check(kernels: Kernels, arguments, *options, method="auto"):
+    loss, gradient = raw(kernels, arguments, *options, method=method)
     want_loss, want_gradient = expected(arguments, *options)
     dtype = wide(arguments[0].dtype)
     assert loss.shape == ()
@@ -55,7 +59,44 @@ def check(kernels: Kernels, arguments, *options):
 @pytest.mark.parametrize(("weighting", "squared", "reduction"), OPTIONS)
 def test_matches_the_reference(kernels, dtype, weighting, squared, reduction):
     for anchors, items in ((5, 9), (3, 34)):
-        check(kernels, triplet_case(anchors, items, dtype=dtype), weighting, squared, reduction)
+        for normalize in (True, False):
+            check(kernels, triplet_case(anchors, items, dtype=dtype), weighting, squared, reduction, normalize)
+
+
+@pytest.mark.parametrize("dtype", FLOAT_DTYPES, ids=str)
+@pytest.mark.parametrize(("weighting", "squared", "reduction"), OPTIONS)
+def test_a_sweep_matches_the_reference(dtype, weighting, squared, reduction):
+    for anchors, items, bits in ((5, 9, 6), (3, 34, 12), (2, 200, 3)):
+        for normalize in (True, False):
+            arguments = triplet_case(anchors, items, bits, dtype=dtype)
+            check(CPU, arguments, weighting, squared, reduction, normalize, method="sweep")
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
+def test_a_sweep_of_distances_without_ties(dtype):
+    check(CPU, triplet_case(4, 300, 200, levels=None, dtype=dtype), method="sweep")
+    distances, *rest = triplet_case(4, 300, 12, levels=None, dtype=torch.float64)
+    equal_in_float32 = (1 + distances * 1e-9).to(dtype)
+    check(CPU, (equal_in_float32, *rest), method="sweep")
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_a_sweep_gives_way_to_pairs_where_distances_are_not_finite(value):
+    distances, relation, *codes = triplet_case(1, 40)
+    distances[0, relation[0].nonzero()[0]] = value
+    by_pairs = raw(CPU, (distances, relation, *codes), method="pairs")
+    for a, b in zip(raw(CPU, (distances, relation, *codes), method="sweep"), by_pairs, strict=True):
+        assert torch.equal(a.nan_to_num(7.0), b.nan_to_num(7.0))
+
+
+def test_a_gallery_of_many_items_is_swept():
+    arguments = triplet_case(2, 3000, 64, levels=None)
+    swept = raw(CPU, arguments, method="sweep")
+    assert all(torch.equal(a, b) for a, b in zip(raw(CPU, arguments), swept, strict=True))
+    loss, gradient = raw(CPU, arguments, method="pairs")
+    assert not torch.equal(gradient, swept[1])
+    torch.testing.assert_close(swept[1], gradient, rtol=0, atol=1e-5 * gradient.abs().max().item())
+    assert swept[0].item() == pytest.approx(loss.item(), rel=1e-5)
 
 
 @pytest.mark.parametrize(("weighting", "squared", "reduction"), OPTIONS)
@@ -262,7 +303,11 @@ def test_bad_tensors_are_named(position, value, message):
     [
         ({"margin": math.inf}, "margin must be a finite number, got inf"),
         ({"margin": math.nan}, "margin must be a finite number, got nan"),
-        ({"weighting": "ndcg"}, "weighting must be one of .*none.*, .*delta_ap.*, got 'ndcg'"),
+        (
+            {"weighting": "ndcg"},
+            "weighting must be one of .*none.*, .*delta_ap.*, .*delta_ndcg.*, .*rank_difference.*, got 'ndcg'",
+        ),
+        ({"method": "fenwick"}, "method must be one of .*auto.*, .*pairs.*, .*sweep.*, got 'fenwick'"),
         ({"reduction": "max"}, "reduction must be one of .*mean.*, .*sum.*, .*avg_nonzero.*, got 'max'"),
     ],
 )
@@ -274,7 +319,8 @@ def test_bad_options_are_named(option, message):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ((2, True, 0), r"weighting must be 0 \(none\) or 1 \(delta AP\), got 2"),
+        ((4, True, 0), r"weighting must be 0 \(none\), .* or 3 \(rank difference\), got 4"),
+        ((1, True, 0, True, 3), r"method must be 0 \(auto\), 1 \(pairs\) or 2 \(sweep\), got 3"),
         ((1, True, -1), r"reduction must be 0 \(mean\), 1 \(sum\) or 2 \(avg_nonzero\), got -1"),
     ],
 )
@@ -282,3 +328,9 @@ def test_bad_numbers_of_options_are_named(kernels, options, message):
     arguments = [t.to(kernels.device) for t in triplet_case(3, 5)]
     with pytest.raises(ValueError, match="^order_aware_triplet: " + message):
         kernels.ops.order_aware_triplet(*arguments, 1.0, *options)
+
+
+def test_cuda_has_no_sweep(cuda_kernels):
+    arguments = [t.to(cuda_kernels.device) for t in triplet_case(3, 5)]
+    with pytest.raises(ValueError, match="^order_aware_triplet: method must be auto or pairs on .*, got sweep"):
+        cuda_kernels.ops.order_aware_triplet(*arguments, 1.0, 1, True, 0, True, 2)

@@ -45,31 +45,43 @@ def average_precision(relevance):
     return total / hits
 
 
-def delta_ap(relevance, first, second):
-    """|AP change| when the items at two places of the list swap, by doing it."""
+def ndcg(relevance):
+    gains = [1 / math.log2(rank + 1) for rank in range(1, len(relevance) + 1)]
+    return sum(gain for gain, hit in zip(gains, relevance, strict=True) if hit) / sum(gains[: sum(relevance)])
+
+
+def swap_weight(weighting, relevance, first, second):
+    """How much the measure of the list changes when the items at two places swap, by doing it."""
+    if weighting == "none":
+        return 1.0
+    if weighting == "rank_difference":
+        return abs(1 / (first + 1) - 1 / (second + 1))
     swapped = list(relevance)
     swapped[first], swapped[second] = swapped[second], swapped[first]
-    return abs(average_precision(swapped) - average_precision(relevance))
+    measure = {"delta_ap": average_precision, "delta_ndcg": ndcg}[weighting]
+    return abs(measure(swapped) - measure(relevance))
 
 
-def anchor_triplets(distances, ranked_distances, relation, hamming_row, margin, weighted):
+def anchor_triplets(distances, ranked_distances, relation, hamming_row, margin, weighting, normalize):
     """(omega_hat, hinge) of every triplet of one anchor."""
     items = [i for i, kind in enumerate(relation) if kind != 0]
     items.sort(key=lambda i: (hamming_row[i], ranked_distances[i], i))
     relevance = [relation[i] > 0 for i in items]
     place = {item: rank for rank, item in enumerate(items)}
     pairs = list(product([i for i in items if relation[i] > 0], [i for i in items if relation[i] < 0]))
-    omegas = [delta_ap(relevance, place[p], place[n]) if weighted else 1.0 for p, n in pairs]
-    mean = sum(omegas) / max(1, len(pairs))
+    omegas = [swap_weight(weighting, relevance, place[p], place[n]) for p, n in pairs]
+    mean = sum(omegas) / max(1, len(pairs)) if normalize else 1.0
     return [(w / mean, max(0.0, margin + distances[p] - distances[n])) for (p, n), w in zip(pairs, omegas, strict=True)]
 
 
-def order_aware_triplet(distances, ranked, relation, anchor_codes, item_codes, margin, weighting, squared, reduction):
+def order_aware_triplet(
+    distances, ranked, relation, anchor_codes, item_codes, margin, weighting, squared, reduction, normalize=True
+):
     """All arguments but the options are nested lists; `ranked` are the distances that the ranks are taken from."""
     terms = []
     for row, ranks, kinds, code in zip(distances, ranked, relation, anchor_codes, strict=True):
         hamming_row = [hamming(code, item) for item in item_codes]
-        terms += anchor_triplets(row, ranks, kinds, hamming_row, margin, weighting == "delta_ap")
+        terms += anchor_triplets(row, ranks, kinds, hamming_row, margin, weighting, normalize)
     total = sum(weight * hinge ** (2 if squared else 1) for weight, hinge in terms)
     positive = sum(hinge > 0 for _, hinge in terms)
     return total / max(1, {"mean": len(terms), "avg_nonzero": positive, "sum": 1}[reduction])

@@ -8,10 +8,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fasthash import reference
+from fasthash.types import REDUCTIONS, WEIGHTINGS
 
 from . import naive
 
-OPTIONS = list(itertools.product(["delta_ap", "none"], [True, False], ["mean", "sum", "avg_nonzero"]))
+OPTIONS = list(itertools.product(WEIGHTINGS, [True, False], REDUCTIONS))
 
 
 def case(anchors, items, seed=0, bits=6, levels=None):
@@ -36,11 +37,13 @@ def naive_loss(distances, relation, anchor_codes, item_codes, **options):
     items=st.integers(1, 12),
     levels=st.sampled_from([None, 1, 3]),
     seed=st.integers(0, 999),
+    normalize=st.booleans(),
 )
 @settings(max_examples=15, deadline=None)
-def test_equals_brute_force_swaps(weighting, squared, reduction, anchors, items, levels, seed):
+def test_equals_brute_force_swaps(weighting, squared, reduction, anchors, items, levels, seed, normalize):
     arguments = case(anchors, items, seed, levels=levels)
     options = {"margin": 0.8, "weighting": weighting, "squared": squared, "reduction": reduction}
+    options["normalize"] = normalize
     loss = reference.order_aware_triplet(*arguments, **options)
     assert loss.shape == ()
     assert loss.item() == pytest.approx(naive_loss(*arguments, **options), rel=1e-9, abs=1e-12)

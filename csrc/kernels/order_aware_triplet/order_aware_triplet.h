@@ -12,8 +12,11 @@
 namespace fasthash {
 
 // Sent through operator schemas as integers; the order is part of the interface.
-enum class Weighting : int32_t { none, delta_ap };
+enum class Weighting : int32_t { none, delta_ap, delta_ndcg, rank_difference };
 enum class Reduction : int32_t { mean, sum, avg_nonzero };
+// How the CPU adds up the triplets of an anchor: one by one, in O(P N), or by a sweep over the sorted items, in
+// O((P + N) (log(P + N) + sqrt(bits))). `automatic` takes the faster one.
+enum class TripletMethod : int32_t { automatic, pairs, sweep };
 
 // What one anchor contributes to the batch. Only `avg_nonzero` counts `nonzero`, the triplets with a hinge above zero.
 struct TripletSum {
@@ -34,6 +37,8 @@ struct OrderAwareTriplet {
   Weighting weighting;
   bool squared;
   Reduction reduction;
+  bool normalize;        // weights of mean one for each anchor
+  TripletMethod method;  // on the CPU; a sweep needs finite distances and a margin above 0
 };
 
 // The two numbers that stand once all anchors are summed.

@@ -1,9 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <algorithm>
+#include <cmath>
+#include <type_traits>
 #include <vector>
 
 #include "common/dispatch.h"
 #include "common/machine.h"
+#include "order_aware_triplet/anchor_sweep.h"
 #include "order_aware_triplet/order_aware_triplet.h"
 #include "order_aware_triplet/order_aware_triplet_math.h"
 #include "order_aware_triplet/order_aware_triplet_seam.h"
@@ -18,6 +21,9 @@ const Variants<TripletTileSum(const TripletTile<float>&)> tile_variants{"order_a
 // Float sums of a tile stay those of a few hundred terms; larger lists are added up in double. The arrays of a tile's
 // negatives fit the first-level cache.
 constexpr int64_t tile_positives = 256, tile_negatives = 1024;
+
+// Where a sweep is the faster one, measured with 512-bit vectors; with shorter ones it is so a little earlier.
+constexpr double sweep_pairs_per_item = 80;
 
 template <class C>
 TripletTileSum tile_scalar(const TripletTile<C>& tile) {
@@ -46,15 +52,18 @@ struct Side {
   explicit Side(int64_t capacity)
       : items(capacity),
         before(capacity),
+        hamming(capacity),
+        by_distance(capacity),
         distance(capacity + triplet_padding),
         first(capacity + triplet_padding),
         second(capacity + triplet_padding),
         potentials(capacity),
         slope(capacity) {}
 
-  void add(uint32_t item, C value, int64_t others_before, Potentials<double> of_item) {
+  void add(uint32_t item, C value, int32_t of_hamming, int64_t others_before, Potentials<double> of_item) {
     items[count] = item;
     distance[count] = value;
+    hamming[count] = of_hamming;
     before[count] = int32_t(others_before);
     potentials[count++] = of_item;
   }
@@ -67,10 +76,15 @@ struct Side {
     std::fill_n(slope.begin(), count, 0.0);
   }
 
+  SweepSide<C> swept() {
+    return {distance.data(), potentials.data(), hamming.data(), before.data(), by_distance.data(), slope.data(), count};
+  }
+
   int64_t count = 0;
   std::vector<uint32_t> items;
-  std::vector<int32_t> before;  // how many items of the other side stand before
-  std::vector<C> distance;      // of positives: margin + distance
+  std::vector<int32_t> before;                // how many items of the other side stand before
+  std::vector<int32_t> hamming, by_distance;  // for a sweep: see SweepSide
+  std::vector<C> distance;                    // of positives: margin + distance
   std::vector<C> first, second;
   std::vector<Potentials<double>> potentials;
   std::vector<double> slope;
@@ -88,8 +102,11 @@ class AnchorLoss {
         positives_(args.items),
         negatives_(args.items),
         partial_(args.items + triplet_padding),
-        inverse_(args.items + 1) {
-    for (int64_t rank = 1; rank <= args.items; ++rank) inverse_[rank] = 1.0 / double(rank);
+        values_(args.items + 1),
+        sweep_(8 * args.item_codes.width),
+        places_(args.items) {
+    for (int64_t rank = 1; rank <= args.items; ++rank) values_[rank] = rank_value(args.weighting, double(rank));
+    if (args.weighting == Weighting::none) no_hamming_.resize(size_t(args.items));
   }
 
   // `hamming` (M) is null without weights.
@@ -101,14 +118,21 @@ class AnchorLoss {
     args_.sums[anchor] = {0, 0, 0};
     count_sides();
     if (positive_count_ == 0 || negative_count_ == 0) return;
+    const bool sweeping = sweeps();
+    double factor = 1;
     if (hamming)
-      list_by_rank(hamming);
+      factor = list_by_rank(hamming);
+    else if (sweeping)
+      factor = list_by_rank(no_hamming_.data());
     else
       list_by_index();
+    if (sweeping) return sweep(anchor, factor, gradient);
+    positives_.normalize(factor);
+    negatives_.normalize(factor);
     const TripletTileSum sum = sum_pairs();
     args_.sums[anchor] = {sum.loss, positive_count_ * negative_count_, sum.nonzero};
-    for (int64_t i = 0; i < positives_.count; ++i) gradient[positives_.items[i]] = C(positives_.slope[i]);
-    for (int64_t i = 0; i < negatives_.count; ++i) gradient[negatives_.items[i]] = C(-negatives_.slope[i]);
+    write(positives_, 1.0, gradient);
+    write(negatives_, -1.0, gradient);
   }
 
  private:
@@ -121,38 +145,89 @@ class AnchorLoss {
     positives_.count = negatives_.count = 0;
   }
 
-  void list(uint32_t item, Potentials<double> potentials) {
-    const C distance = load(distances_[item]);
-    if (relation_[item] > 0)
-      positives_.add(item, C(args_.margin + double(distance)), negatives_.count, potentials);
-    else
-      negatives_.add(item, distance, positives_.count, potentials);
+  // Whether the anchor's triplets are added up by a sweep: where that is exact, and asked for or faster.
+  bool sweeps() const {
+    const double p = double(positive_count_), n = double(negative_count_);
+    if (args_.method == TripletMethod::pairs) return false;
+    if (args_.method == TripletMethod::automatic && p * n < sweep_pairs_per_item * (p + n)) return false;
+    double farthest = 0;
+    bool finite = true;
+    for (int64_t m = 0; m < args_.items; ++m) {
+      if (relation_[m] == 0) continue;
+      const double distance = std::abs(double(load(distances_[m])));
+      finite = finite && distance <= std::numeric_limits<float>::max();
+      farthest = std::max(farthest, distance);
+    }
+    // The ranks take distances in float32, so those that are equal there must not be a margin apart.
+    return finite && args_.margin > farthest * 0x1p-20;
   }
 
-  // Every pair weighs one: all negatives count as standing behind the positives, with potentials one apart.
+  void list(uint32_t item, int32_t hamming, Potentials<double> potentials) {
+    const C distance = load(distances_[item]);
+    Side<C>& side = relation_[item] > 0 ? positives_ : negatives_;
+    places_[item] = int32_t(side.count);
+    if (relation_[item] > 0)
+      side.add(item, C(args_.margin + double(distance)), hamming, negatives_.count, potentials);
+    else
+      side.add(item, distance, hamming, positives_.count, potentials);
+  }
+
+  // Every pair weighs one: all negatives count as standing behind the positives.
   void list_by_index() {
     for (int64_t m = 0; m < args_.items; ++m)
-      if (relation_[m] != 0) list(uint32_t(m), {relation_[m] > 0 ? 0.0 : 1.0, 0.0});
+      if (relation_[m] != 0) list(uint32_t(m), 0, unweighted_potentials(relation_[m] > 0));
     std::fill_n(positives_.before.begin(), positives_.count, 0);
-    positives_.normalize(1.0);
-    negatives_.normalize(1.0);
   }
 
-  void list_by_rank(const int32_t* hamming) {
+  // Returns the factor on the weights.
+  double list_by_rank(const int32_t* hamming) {
     const uint32_t* ranked = rank(hamming);
-    double partial = 0, weights = 0;
+    double partial = 0, weights = 0, ideal = 0;
     for (int64_t i = 0; i < order_.count(); ++i) {
-      const double inverse_rank = inverse_[i + 1];
+      const double value = values_[i + 1];
       const bool positive = relation_[ranked[i]] > 0;
-      if (positive) partial += inverse_rank;
-      const auto potentials = item_potentials(partial, double(positives_.count + positive), inverse_rank);
+      if (positive) partial += value;
+      if (i < positive_count_) ideal += value;
+      const auto potentials =
+          args_.weighting == Weighting::none
+              ? unweighted_potentials(positive)
+              : item_potentials(args_.weighting, partial, double(positives_.count + positive), value);
       weights += positive ? positive_weight_share(potentials, double(negatives_.count), double(negative_count_))
                           : negative_weight_share(potentials, double(positives_.count), double(positive_count_));
-      list(ranked[i], potentials);
+      list(ranked[i], hamming[ranked[i]], potentials);
     }
-    const double normalizer = weight_normalizer(weights, double(positive_count_) * double(negative_count_));
-    positives_.normalize(normalizer);
-    negatives_.normalize(normalizer);
+    if (!args_.normalize) return weight_factor(args_.weighting, double(positive_count_), ideal);
+    return weight_normalizer(weights, double(positive_count_) * double(negative_count_));
+  }
+
+  // The sides are in rank order; their places by distance come from the order in which ranking began.
+  void sweep(int64_t anchor, double factor, C* gradient) {
+    int64_t p = 0, n = 0;
+    for (int64_t i = 0; i < order_.count(); ++i) {
+      const uint32_t item = order_.by_distance(i);
+      if (relation_[item] > 0)
+        positives_.by_distance[p++] = places_[item];
+      else
+        negatives_.by_distance[n++] = places_[item];
+    }
+    sort_by_distance(positives_);
+    sort_by_distance(negatives_);
+    const SweepSum sum = sweep_.run(positives_.swept(), negatives_.swept(), args_.squared);
+    args_.sums[anchor] = {sum.loss * factor, positive_count_ * negative_count_, sum.nonzero};
+    write(positives_, factor, gradient);
+    write(negatives_, -factor, gradient);
+  }
+
+  // They are so in float32: in float64, neighbours may still change places.
+  static void sort_by_distance(Side<C>& side) {
+    if constexpr (std::is_same_v<C, double>) {
+      const auto nearer = [&](int32_t a, int32_t b) { return side.distance[a] < side.distance[b]; };
+      std::stable_sort(side.by_distance.begin(), side.by_distance.begin() + side.count, nearer);
+    }
+  }
+
+  static void write(const Side<C>& side, double factor, C* gradient) {
+    for (int64_t i = 0; i < side.count; ++i) gradient[side.items[i]] = C(side.slope[i] * factor);
   }
 
   const uint32_t* rank(const int32_t* hamming) {
@@ -194,8 +269,11 @@ class AnchorLoss {
   int64_t positive_count_ = 0, negative_count_ = 0;
   RankOrder order_;
   Side<C> positives_, negatives_;
-  std::vector<C> partial_;       // slopes of the negatives over one tile of positives
-  std::vector<double> inverse_;  // 1 / rank
+  std::vector<C> partial_;      // slopes of the negatives over one tile of positives
+  std::vector<double> values_;  // of the ranks
+  AnchorSweep sweep_;
+  std::vector<int32_t> places_;  // of the items in their side
+  std::vector<int32_t> no_hamming_;
   TripletTileSum (*tile_variant_)(const TripletTile<float>&) = tile_variants.select();
 };
 

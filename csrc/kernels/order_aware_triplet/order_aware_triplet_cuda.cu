@@ -62,7 +62,7 @@ struct Anchor {
 
   __device__ const T* distances() const { return static_cast<const T*>(args.distances) + row * args.distance_stride; }
   __device__ C* gradient() const { return static_cast<C*>(args.gradient) + row * args.items; }
-  __device__ bool weighted() const { return args.weighting == Weighting::delta_ap; }
+  __device__ bool weighted() const { return args.weighting != Weighting::none; }
 
   // Keys of all items; without weights only the side and the index count.
   __device__ Counts make_keys() const {
@@ -99,7 +99,7 @@ struct Anchor {
     __syncthreads();
   }
 
-  // Overwrites the keys.
+  // Of the ranks of the positives. Overwrites the keys.
   __device__ void sum_inverse_ranks(Counts n) const {
     double carried = 0;
     for (int begin = 0; begin < n.positives; begin += threads) {
@@ -113,11 +113,23 @@ struct Anchor {
   }
 
   __device__ Potentials<double> potentials_of(int i, Counts n) const {
-    if (!weighted()) return {i < n.positives ? 0.0 : 1.0, 0.0};
+    if (!weighted()) return unweighted_potentials(i < n.positives);
     const int before = lists.before[i];
-    if (i < n.positives) return item_potentials(lists.partial[i], i + 1, 1.0 / double(i + 1 + before));
-    return item_potentials(before ? lists.partial[before - 1] : 0.0, before,
-                           1.0 / double(i - n.positives + 1 + before));
+    const bool positive = i < n.positives;
+    const int count = positive ? i + 1 : before;  // positives up to here
+    const double rank = double((positive ? i : i - n.positives) + 1 + before);
+    return item_potentials(args.weighting, count ? lists.partial[count - 1] : 0.0, count,
+                           rank_value(args.weighting, rank));
+  }
+
+  // The factor on the weights, whose sum over all pairs this thread knows a part of.
+  __device__ double factor_of(double weights, Counts n) const {
+    if (!weighted()) return 1.0;
+    if (args.normalize)
+      return weight_normalizer(block_reduce_sum(weights, scratch), double(n.positives) * double(n.negatives));
+    double ideal = 0;
+    for (int i = int(threadIdx.x); i < n.positives; i += threads) ideal += rank_value(args.weighting, double(i + 1));
+    return weight_factor(args.weighting, double(n.positives), block_reduce_sum(ideal, scratch));
   }
 
   __device__ void fill_lists(Counts n) const {
@@ -127,8 +139,7 @@ struct Anchor {
       sum += i < n.positives ? positive_weight_share(item, lists.before[i], n.negatives)
                              : negative_weight_share(item, lists.before[i], n.positives);
     }
-    sum = block_reduce_sum(sum, scratch);
-    const double factor = weight_normalizer(sum, double(n.positives) * double(n.negatives));
+    const double factor = factor_of(sum, n);
     for (int i = int(threadIdx.x); i < n.positives + n.negatives; i += threads) {
       const Potentials<double> item = potentials_of(i, n);
       const C distance = load(distances()[lists.items[i]]);

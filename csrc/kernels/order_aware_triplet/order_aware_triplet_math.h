@@ -2,6 +2,8 @@
 // order_aware_triplet of one item and of one pair. T is float or double.
 #pragma once
 
+#include <cmath>
+
 #include "common/dtype.h"
 #include "common/platform.h"
 #include "order_aware_triplet/order_aware_triplet.h"
@@ -15,18 +17,28 @@ FH_HD inline uint32_t distance_key(float distance) {
   return bits & 0x80000000u ? ~bits : bits | 0x80000000u;
 }
 
-// N+ |delta AP| of swapping two items is a difference of one number per item: of `first` where the positive stands
-// before the negative, of `second` where it stands behind.
+// The weight of a pair is a difference of one number per item: of `first` where the positive stands before the
+// negative, of `second` where it stands behind.
 template <class T>
 struct Potentials {
   T first, second;
 };
 
-// Of the item at rank r = 1 / inverse_rank, with C = `count` positives among the first r, and R = `partial`, the sum of
-// 1 / u over the ranks u <= r of positives: R - C / r and R - (C + 1) / r.
-FH_HD inline Potentials<double> item_potentials(double partial, double count, double inverse_rank) {
-  const double first = partial - count * inverse_rank;
-  return {first, first - inverse_rank};
+// What a rank counts for.
+FH_HD inline double rank_value(Weighting weighting, double rank) {
+  return weighting == Weighting::delta_ndcg ? 1.0 / log2(rank + 1.0) : 1.0 / rank;
+}
+
+// Of the item at a rank r that counts for `value`, with C = `count` positives among the first r, and R = `partial`, the
+// sum of 1 / u over the ranks u <= r of positives: R - C / r and R - (C + 1) / r for N+ |delta AP|; for a difference of
+// values, -value. Without weights every pair has the difference 1.
+FH_HD inline Potentials<double> item_potentials(Weighting weighting, double partial, double count, double value) {
+  if (weighting != Weighting::delta_ap) return {-value, -value};
+  const double first = partial - count * value;
+  return {first, first - value};
+}
+FH_HD inline Potentials<double> unweighted_potentials(bool positive) {
+  return {positive ? 0.0 : 1.0, positive ? 1.0 : 0.0};
 }
 
 template <class T>
@@ -46,6 +58,12 @@ FH_HD inline double negative_weight_share(Potentials<double> item, double before
 // The factor that brings the mean weight of an anchor to one.
 FH_HD inline double weight_normalizer(double weight_sum, double pairs) {
   return weight_sum > 0 ? pairs / weight_sum : 1.0;
+}
+// The factor that weights which are not brought to one still have: 1 / N+ for AP, 1 / ideal DCG for NDCG, where
+// `ideal` is the sum of the values of the first N+ ranks.
+FH_HD inline double weight_factor(Weighting weighting, double positives, double ideal) {
+  if (weighting == Weighting::delta_ap) return 1.0 / positives;
+  return weighting == Weighting::delta_ndcg ? 1.0 / ideal : 1.0;
 }
 
 // max(0, x), where NaN stays NaN.

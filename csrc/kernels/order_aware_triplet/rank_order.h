@@ -18,6 +18,8 @@ class RankOrder {
   // The added items in rank order; hamming[item] is an item's Hamming distance.
   const uint32_t* sort(const int32_t* hamming);
   int64_t count() const { return count_; }
+  // After that, the items by (distance, index).
+  uint32_t by_distance(int64_t i) const { return uint32_t(entries_[i]); }
 
  private:
   void sort_by_distance();
