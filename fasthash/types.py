@@ -32,7 +32,7 @@ PENALTIES = ("none", "l2", "l1", "log_cosh", "cubic")
 AMPLIFIERS = ("none", "magnitude", "wrong_side")
 MININGS = ("all", "semi_hard", "hard")
 PAIR_BALANCES = ("none", "both", "similar")
-PAIR_RULES = ("likelihood", "contrast", "cauchy", "cosine_cauchy")
+PAIR_RULES = ("likelihood", "contrast", "cauchy", "cosine_cauchy", "graded_likelihood")
 WEIGHTINGS = ("none", "delta_ap")
 REDUCTIONS = ("mean", "sum", "avg_nonzero")
 

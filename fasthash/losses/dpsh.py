@@ -132,9 +132,6 @@ class IDHNLoss(PairwiseLoss):
         scale = 5 / bits if self.scale is None else self.scale
         return graded_likelihood(scale, bits, 0.1 / bits if self.soft is None else self.soft)
 
-    def _graded(self, labels: Tensor) -> bool:
-        return labels.dim() == 2
-
     def _weighted(self, pairs: Pairs, x: Tensor, y: Tensor) -> Pairs:
         weighted = super()._weighted(pairs, x, y)
         if pairs.labels is None or pairs.labels[0].dim() == 1:

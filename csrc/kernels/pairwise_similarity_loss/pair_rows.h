@@ -64,6 +64,17 @@ class PairRows {
   bool unit_, measured_;
 };
 
+// A multi-hot row as numbers, 8 for each byte, element k in out[k * step]; returns how many are set.
+template <class C>
+C read_labels(const PairLabels& labels, int64_t row, C* out, int64_t step) {
+  C count = 0;
+  for (int64_t k = 0; k < 8 * labels.bytes; ++k) {
+    out[k * step] = C(labels.bits[row * labels.bytes + k / 8] >> (k % 8) & 1);
+    count += out[k * step];
+  }
+  return count;
+}
+
 // Multi-hot rows in whole words.
 inline void read_words(const PairLabels& labels, int64_t row, uint32_t* words, int64_t count, int64_t step) {
   const uint8_t* bits = labels.bits + row * labels.bytes;
