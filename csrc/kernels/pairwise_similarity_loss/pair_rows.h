@@ -23,12 +23,12 @@ class PairRows {
   PairRows(const void* rows, int64_t bits, int64_t stride, bool unit, bool measured)
       : rows_(static_cast<const T*>(rows)), bits_(bits), stride_(stride), unit_(unit), measured_(measured) {}
 
-  // Element k goes to out[k * step]. Returns the row's squared length where `measured` is set.
-  C read(int64_t row, C* out, int64_t step) const {
+  // Returns the row's squared length where `measured` is set.
+  C read(int64_t row, C* out) const {
     const T* values = rows_ + row * stride_;
     const double squared = unit_ || measured_ ? square(values) : 0;
     const C by = unit_ ? C(1 / std::max(std::sqrt(squared), smallest_norm)) : C(1);
-    for (int64_t k = 0; k < bits_; ++k) out[k * step] = by * C(load(values[k]));
+    for (int64_t k = 0; k < bits_; ++k) out[k] = by * C(load(values[k]));
     return C(squared);
   }
 

@@ -208,7 +208,7 @@ class Work final : public PairwiseWork {
     void run_tile(int64_t first, int64_t count) {
       const PairwiseLoss& args = work.args_;
       for (int64_t j = 0; j < count; ++j) {
-        norms[j] = work.y_.read(first + j, items.data() + j * work.padded_bits_, 1);
+        norms[j] = work.y_.read(first + j, items.data() + j * work.padded_bits_);
         if (work.labels_) {
           counts[j] = read_labels(args.y_labels, first + j, labels.data() + j * work.labels_, 1);
           roots[j] = root_of(counts[j]);
@@ -311,10 +311,12 @@ class Work final : public PairwiseWork {
     lane_counts_.resize(labels_ ? padded_ : 0);
     lane_roots_.resize(lane_counts_.size());
     if (args_.y_gradient) rows_.resize(padded_ * padded_bits_);
+    std::vector<C> row(bits);
     for (int64_t i = 0; i < args_.anchors; ++i) {
       const int64_t group = i / group_anchors * group_anchors, lanes = lanes_of(group);
-      lane_norms_[i] = x_.read(i, lanes_.data() + group * bits + i - group, lanes);
-      if (args_.y_gradient) x_.read(i, rows_.data() + i * padded_bits_, 1);
+      lane_norms_[i] = x_.read(i, row.data());
+      for (int64_t k = 0; k < bits; ++k) lanes_[group * bits + k * lanes + i - group] = row[k];
+      if (args_.y_gradient) std::copy(row.begin(), row.end(), rows_.begin() + i * padded_bits_);
       if (labels_) {
         lane_counts_[i] = read_labels(args_.x_labels, i, lane_labels_.data() + group * labels_ + i - group, lanes);
         lane_roots_[i] = root_of(lane_counts_[i]);
