@@ -2,8 +2,8 @@
 """Losses over pairs of a batch with itself or with a bank: value and gradient in one walk over the bank.
 
 No (A, M, K) tensor exists, and no (A, M) matrix is kept for backward, which needs (A, K) and (M, K). On the CPU pairs
-by labels are one operator, `ops.pairwise_similarity_loss`. Pairs of a relation, and those on CUDA, are walked here,
-piece by piece.
+by labels are one operator, `ops.pairwise_similarity_loss`. Pairs of a relation, and those on CUDA,
+are walked here, piece by piece.
 """
 
 from __future__ import annotations

@@ -29,8 +29,10 @@ class DPSHLoss(PairwiseLoss):
             for the device, nor under `torch.compile`.
         gather: join the batches of all ranks of a distributed run first; the gradients of parameters are those of one
             process after the mean that DistributedDataParallel takes.
-        backend: `fused` has the gradient ready after forward. `reference` is plain PyTorch, for double backward and
-            `torch.func`.
+        backend: `fused` has the gradient ready after forward, and keeps nothing of the size of all pairs: pairs by
+            labels are one operator on the CPU, `ops.pairwise_similarity_loss`; those on CUDA, of indices and of a
+            similarity are walked in PyTorch, some of the items at a time. `reference` is plain PyTorch, for double
+            backward and `torch.func`.
 
     Raises:
         ValueError: `quantization` not a finite number, another `backend`; what the call refuses is listed at
