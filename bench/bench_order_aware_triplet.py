@@ -28,6 +28,19 @@ def _triplets(batch: int, classes: int) -> int:
     return int((sizes * (sizes - 1) * (batch - sizes)).sum())
 
 
+def _bank(values: Values) -> tuple[torch.Tensor, torch.Tensor]:
+    """Embeddings and labels of the bank that anchors are compared with."""
+    bank = values["bank"]
+    return normal(bank, _BITS).tanh(), torch.randint(
+        0, values["classes"], (bank,), generator=torch.Generator().manual_seed(4)
+    )
+
+
+def _bank_triplets(values: Values) -> int:
+    sizes = _bank(values)[1].bincount()[_labels(values["batch"], values["classes"])]
+    return int((sizes * (values["bank"] - sizes)).sum())
+
+
 def _case(batch: int, classes: int, **options: Any) -> Case:
     # Distances and their gradient, each written once and read once.
     values = {"batch": batch, "classes": classes, "bits": _BITS}
@@ -38,15 +51,23 @@ def _cases() -> list[Case]:
     cases = [_case(32, 8, quick=True, devices=("cpu",))]
     for batch in (128, 256, 512, 1024):
         cases += [_case(batch, 10, headline=batch in (256, 1024)), _case(batch, batch // 4)]
-    return [*cases, _case(4096, 100, devices=("cuda",), headline=True)]
+    bank = {"batch": 128, "bank": 54_000, "classes": 10, "bits": _BITS}
+    triplets = _bank_triplets(bank)
+    return [
+        *cases,
+        _case(2048, 10),
+        _case(4096, 100, headline=True),
+        Case(bank, 4 * bank["batch"] * bank["bank"] * 4, triplets, headline=True),
+    ]
 
 
 def _step(loss_function: Callable[..., torch.Tensor], values: Values, device: str) -> Call:
     embeddings = normal(values["batch"], _BITS, device=device).tanh().requires_grad_()
     labels = _labels(values["batch"], values["classes"]).to(device)
+    bank = [tensor.to(device) for tensor in _bank(values)] if "bank" in values else []
 
     def step() -> tuple[torch.Tensor, torch.Tensor]:
-        loss = loss_function(embeddings, labels)
+        loss = loss_function(embeddings, labels, None, *bank)
         return loss.detach(), torch.autograd.grad(loss, embeddings)[0]
 
     return step
@@ -65,6 +86,8 @@ def _loss(backend: str, compile_it: bool = False) -> Callable[[Values, str], Cal
 def _padded_triplets(case: Case) -> int:
     """Elements of the reference's (B, P, N) tensors; it holds some twenty of them."""
     batch, classes = case.values["batch"], case.values["classes"]
+    if "bank" in case.values:
+        return case.work
     sizes = _labels(batch, classes).bincount()
     return int(batch * (sizes.max() - 1) * (batch - sizes.min()))
 
@@ -83,7 +106,8 @@ BENCHMARKS = [
             ),
             "compiled": Library(
                 _loss("reference", compile_it=True),
-                fits=lambda case, device: case.values["batch"] <= _COMPILED[device],
+                fits=lambda case, device: _padded_triplets(case) <= _FITS[device]
+                and case.values["batch"] <= _COMPILED[device],
                 slow=lambda case, device: True,
                 warm_up=4,
                 quick=False,

@@ -60,13 +60,17 @@ void check_sides(const View& x, const View& labels, const View& y, const View& i
 }
 
 void set_options(PairwiseLoss& args, const Settings& settings) {
-  argument("rule").expect(settings.rule >= 0 && settings.rule <= 3,
-                          "0 (likelihood), 1 (contrast), 2 (cauchy) or 3 (cosine_cauchy)", settings.rule);
+  argument("rule").expect(settings.rule >= 0 && settings.rule <= 4,
+                          "0 (likelihood), 1 (contrast), 2 (cauchy), 3 (cosine_cauchy) or 4 (graded_likelihood)",
+                          settings.rule);
   argument("balance").expect(settings.balance >= 0 && settings.balance <= 2, "0 (none), 1 (both) or 2 (similar)",
                              settings.balance);
   argument("scale").expect(std::isfinite(settings.scale), "a finite number", settings.scale);
   const auto positive = [](double number) { return std::isfinite(number) && number > 0; };
-  argument("threshold").expect(positive(settings.threshold), "a finite number > 0", settings.threshold);
+  const bool any_sign = PairRule(settings.rule) == PairRule::graded_likelihood;
+  argument("threshold")
+      .expect(positive(settings.threshold) || (any_sign && std::isfinite(settings.threshold)),
+              any_sign ? "a finite number" : "a finite number > 0", settings.threshold);
   argument("smallest").expect(positive(settings.smallest), "a finite number > 0", settings.smallest);
   argument("cohesion").expect(positive(settings.cohesion), "a finite number > 0", settings.cohesion);
   args.rule = PairRule(settings.rule);

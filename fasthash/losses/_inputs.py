@@ -66,7 +66,7 @@ def relation_of(
 def gather_alone(
     name: str, embeddings: Tensor, labels: Tensor | None, *others: Sequence[Tensor] | Tensor | None
 ) -> tuple[Tensor, Tensor]:
-    """`gather_batch` of a loss that was called with embeddings and labels, and with none of what may come beside them."""
+    """`gather_batch` of a loss that was called with embeddings and labels alone."""
     expected = "False where indices_tuple, ref_emb or similarity is given"
     _checks.require(all(other is None for other in others), name, "gather", expected, "True")
     return gather_batch(name, embeddings, check_labels(name, labels, None, len(embeddings), len(embeddings), True))

@@ -89,7 +89,7 @@ def graded_likelihood(scale: float, bits: int, squared: float) -> Rule:
             torch.where(is_hard, slopes, gap * (2 * squared)),
         )
 
-    return Rule(scale, values, with_slopes, hard.name)
+    return Rule(scale, values, with_slopes, "graded_likelihood", squared)
 
 
 def _is_hard(similar: Tensor) -> Tensor:

@@ -2,7 +2,7 @@
 """Losses over pairs of a batch with itself or with a bank: value and gradient in one walk over the bank.
 
 No (A, M, K) tensor exists, and no (A, M) matrix is kept for backward, which needs (A, K) and (M, K). On the CPU pairs
-by labels are one operator, `ops.pairwise_similarity_loss`. Pairs of a relation or of graded labels, and those on CUDA,
+by labels are one operator, `ops.pairwise_similarity_loss`. Pairs of a relation, and those on CUDA,
 are walked here, piece by piece.
 """
 
@@ -181,8 +181,13 @@ class PairwiseLoss(nn.Module):
     def _pairs(
         self, x: Tensor, y: Tensor, alone: bool, labels: tuple[Tensor, Tensor] | None, relation: Tensor | None
     ) -> Tensor:
-        if labels is not None and self.backend == "fused" and not x.is_cuda and not self._graded(labels[0]):
+        if labels is not None and self.backend == "fused" and not x.is_cuda:
             return self._in_one(x, y, alone, labels)
+        return self._walked(x, y, alone, labels, relation)
+
+    def _walked(
+        self, x: Tensor, y: Tensor, alone: bool, labels: tuple[Tensor, Tensor] | None, relation: Tensor | None = None
+    ) -> Tensor:
         comparable = None if labels is None else (as_comparable(labels[0]), as_comparable(labels[1]))
         one = x.new_ones(())
         return self._mean(x, y, self._weighted(Pairs(comparable, relation, alone, one, one, False), x, y))
@@ -209,10 +214,6 @@ class PairwiseLoss(nn.Module):
 
     _of_distances = False
     _balance = Balance()
-
-    def _graded(self, labels: Tensor) -> bool:
-        """Whether similarities are other than 0 and 1."""
-        return False
 
     def _rule(self, bits: int) -> Rule:
         raise NotImplementedError

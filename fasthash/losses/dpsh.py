@@ -29,8 +29,10 @@ class DPSHLoss(PairwiseLoss):
             for the device, nor under `torch.compile`.
         gather: join the batches of all ranks of a distributed run first; the gradients of parameters are those of one
             process after the mean that DistributedDataParallel takes.
-        backend: `fused` has the gradient ready after forward. `reference` is plain PyTorch, for double backward and
-            `torch.func`.
+        backend: `fused` has the gradient ready after forward, and keeps nothing of the size of all pairs: pairs by
+            labels are one operator on the CPU, `ops.pairwise_similarity_loss`; those on CUDA, of indices and of a
+            similarity are walked in PyTorch, some of the items at a time. `reference` is plain PyTorch, for double
+            backward and `torch.func`.
 
     Raises:
         ValueError: `quantization` not a finite number, another `backend`; what the call refuses is listed at
@@ -131,9 +133,6 @@ class IDHNLoss(PairwiseLoss):
     def _rule(self, bits: int) -> Rule:
         scale = 5 / bits if self.scale is None else self.scale
         return graded_likelihood(scale, bits, 0.1 / bits if self.soft is None else self.soft)
-
-    def _graded(self, labels: Tensor) -> bool:
-        return labels.dim() == 2
 
     def _weighted(self, pairs: Pairs, x: Tensor, y: Tensor) -> Pairs:
         weighted = super()._weighted(pairs, x, y)

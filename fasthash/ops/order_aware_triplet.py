@@ -65,8 +65,8 @@ def order_aware_triplet(
         reduction: `"mean"` divides by the number of triplets of all anchors, `"avg_nonzero"` by the number of those
             with a hinge above 0, `"sum"` by 1.
         normalize: False leaves omega as it is.
-        method: on the CPU `"pairs"` goes over all triplets one by one, `"sweep"` does not wherever that is exact (finite
-            distances, a margin above 0), `"auto"` takes the faster one. CUDA has pairs alone.
+        method: on the CPU `"pairs"` goes over all triplets one by one; `"sweep"` does not, wherever that is exact
+            (finite distances, a margin above 0); `"auto"` takes the faster one. CUDA has pairs alone.
 
     Returns:
         () loss, float32 (float64 for float64 distances). 0 with zero gradient where there is no triplet.
@@ -75,10 +75,11 @@ def order_aware_triplet(
         ValueError: an argument is not as described; the text names it, what was expected and what came.
         RuntimeError: on double backward: the kept gradient is a constant, and not the whole of a second derivative.
 
-    Numerics: float32 terms, summed over a few hundred and then in float64; against float64 at the same ranks, loss
-    and gradient agree within 1e-5 of the sum of the magnitudes of what they add up; a sweep is in float64. float64 distances take their ranks
-    from the distances rounded to float32. A NaN distance ranks last in its Hamming distance and makes the loss NaN;
-    one with relation 0 does nothing. On one device, results do not depend on the number of threads.
+    Numerics: float32 terms, summed over a few hundred and then in float64; sweeps are in float64 throughout. Against
+    float64 at the same ranks, loss and gradient agree within 1e-5 of the sum of the magnitudes of what they add up.
+    float64 distances take their ranks from the distances rounded to float32. A NaN distance ranks last in its Hamming
+    distance and makes the loss NaN; one with relation 0 does nothing. On one device, results do not depend on the
+    number of threads.
 
     Source: after Chen, Lai, Geng, Pan, "Improving Deep Binary Embedding Networks by Order-aware Reweighting of
     Triplets", arXiv 1804.06061. That weights follow the rank order of the binary codes, and the squared hinge, are

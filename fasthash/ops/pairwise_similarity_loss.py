@@ -46,9 +46,10 @@ def pairwise_similarity_loss(
         rule: what a pair costs. `"likelihood"`: log(1 + exp(t)) - s t with t = scale <x, y>. `"contrast"`:
             s D / 2 + (1 - s) max(0, threshold - D) / 2 with D = |x - y|^2. `"cauchy"`:
             s log(D / threshold) + log(1 + threshold / D), with D at least `smallest`, below which there is no slope.
-            `"cosine_cauchy"`: the same of D = K / 2 (1 - cos(x, y)).
-        scale: finite factor of `likelihood`.
-        threshold: > 0, distance at which the cost changes; see `rule`.
+            `"cosine_cauchy"`: the same of D = K / 2 (1 - cos(x, y)). `"graded_likelihood"`: with r the cosine of two
+            multi-hot rows, threshold (t + K - 2 K r)^2 where r is neither 0 nor 1; else, and with ids, `likelihood`.
+        scale: finite factor of the likelihoods.
+        threshold: > 0, distance at which the cost changes, or any weight of graded pairs; see `rule`.
         smallest: > 0, smallest distance of the Cauchy rules.
         balance: weights w of n pairs, n1 of them similar and n0 not. `"none"`: 1. `"both"`: n / n1 and n / n0.
             `"similar"`: n / n1 and 1. All 1 where n1 or n0 is 0.
@@ -70,7 +71,7 @@ def pairwise_similarity_loss(
 
     Cost: O(A M K); memory O((A + M) K) for gradients, and A * K for each of at most 32 parts of the items.
 
-    Source: see `losses.DPSHLoss`, `HashNetLoss`, `DSHLoss` and `DCHLoss`.
+    Source: see `losses.DPSHLoss`, `HashNetLoss`, `DSHLoss`, `DCHLoss` and `IDHNLoss`.
     """
     recorded = torch.is_grad_enabled()
     loss: Tensor = torch.ops.fasthash.pairwise_similarity_loss.default(

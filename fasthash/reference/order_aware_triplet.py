@@ -45,7 +45,8 @@ def order_aware_triplet(
 
     With ranks r, `C_t` positives among the first t, `R_t = sum over u <= t of rel_u / u`, each item has one potential
     and `N+ |delta AP|` is a difference of two: `(R_n - C_n/r_n) - (R_p - C_p/r_p)` where the positive stands first,
-    `(R_p - (C_p+1)/r_p) - (R_n - (C_n+1)/r_n)` where the negative does; for NDCG it is `-1 / log2(1 + r)`. No gradient flows through ranks and weights.
+    `(R_p - (C_p+1)/r_p) - (R_n - (C_n+1)/r_n)` where the negative does. For NDCG it is `-1 / log2(1 + r)`. No gradient
+    flows through ranks and weights.
     Memory is O(A * P * N) for the longest lists of positives and negatives.
 
     Args:

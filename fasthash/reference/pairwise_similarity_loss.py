@@ -10,6 +10,7 @@ from torch.nn.functional import softplus
 
 from fasthash import _checks
 from fasthash.reference.label_sums import related_labels
+from fasthash.reference.unpack_codes import unpack_codes
 from fasthash.types import PAIR_BALANCES, PAIR_RULES
 
 _OP = "pairwise_similarity_loss"
@@ -40,8 +41,10 @@ def pairwise_similarity_loss(
         item_labels: of the same kind as `labels`; None where items are.
         rule: with s = 1 for similar pairs, `likelihood`: log(1 + exp(t)) - s t, t = scale <x, y>; `contrast`:
             s D / 2 + (1 - s) max(0, threshold - D) / 2, D = |x - y|^2; `cauchy`: s log(D / threshold) +
-            log(1 + threshold / D); `cosine_cauchy`: the same of D = K / 2 (1 - cos(x, y)).
-        scale: factor of `likelihood`.
+            log(1 + threshold / D); `cosine_cauchy`: the same of D = K / 2 (1 - cos(x, y));
+            `graded_likelihood`: with r the cosine of two multi-hot rows, threshold (t + K - 2 K r)^2 where r is neither
+            0 nor 1; else, and with ids, `likelihood`.
+        scale: factor of the likelihoods.
         threshold: see `rule`.
         smallest: distances of the Cauchy rules below count as that much.
         balance: `none`; `both`: weights n / n1 of similar pairs and n / n0 of others; `similar`: n / n1 and 1. All 1
@@ -62,6 +65,11 @@ def pairwise_similarity_loss(
     y = x if items is None else items.to(dtype)
     s = related_labels(_OP, labels if item_labels is None else item_labels, labels).to(dtype)
     costs = _costs(x, y, s, rule, scale, threshold, smallest)
+    if rule == "graded_likelihood" and labels.dim() == 2:
+        grades = _grades(labels, labels if item_labels is None else item_labels).to(dtype)
+        graded = (grades > 0) & (grades < 1)
+        gap = scale * (x @ y.T) + x.shape[1] * (1 - 2 * grades)
+        costs = torch.where(graded, threshold * gap.square(), costs)
     pairs = torch.ones_like(s)
     if items is None:
         pairs = pairs - torch.eye(len(x), dtype=dtype, device=x.device)
@@ -74,8 +82,16 @@ def pairwise_similarity_loss(
     return (costs * weights).sum() / total.clamp(min=torch.finfo(dtype).tiny)
 
 
+def _grades(labels: Tensor, item_labels: Tensor) -> Tensor:
+    """(A, M) float64 cosines of packed multi-hot rows; 1 where they are the same, 0 where one is empty."""
+    rows, others = (unpack_codes(side, 8 * side.shape[1], torch.float64) > 0 for side in (labels, item_labels))
+    common = rows.double() @ others.double().T
+    squared = rows.sum(1, keepdim=True) * others.sum(1)
+    return torch.where(common.square() == squared, common.sign(), common / squared.clamp(min=1).double().sqrt())
+
+
 def _costs(x: Tensor, y: Tensor, s: Tensor, rule: str, scale: float, threshold: float, smallest: float) -> Tensor:
-    if rule == "likelihood":
+    if rule in ("likelihood", "graded_likelihood"):
         t = scale * (x @ y.T)
         return softplus(t) - s * t
     if rule == "cosine_cauchy":

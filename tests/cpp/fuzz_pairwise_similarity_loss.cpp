@@ -15,7 +15,7 @@ FUZZ(pairwise_similarity_loss) {
   std::vector<uint8_t> contents(input.x.size());
   choices.fill(contents);
   for (size_t i = 0; i < contents.size(); ++i) input.x[i] = float(int(contents[i]) - 100) / 64;
-  constexpr PairRule rules[] = {PairRule::likelihood, PairRule::cauchy};
+  constexpr PairRule rules[] = {PairRule::likelihood, PairRule::cauchy, PairRule::graded_likelihood};
   constexpr PairBalance balances[] = {PairBalance::none, PairBalance::both, PairBalance::similar};
   PairwiseLoss args = input.arguments(choices.one_of(rules), choices.one_of(balances), choices.coin());
   if (args.rule == PairRule::cauchy) args.smallest = 0.1 * bits;  // squared distances near it cancel

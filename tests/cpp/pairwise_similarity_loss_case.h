@@ -58,7 +58,7 @@ struct PairwiseCase {
     args.alone = alone();
     args.rule = rule;
     args.scale = 0.3;
-    args.threshold = rule == PairRule::contrast ? 1.1 * bits : 0.7;
+    args.threshold = rule == PairRule::contrast ? 1.1 * bits : rule == PairRule::graded_likelihood ? 0.02 : 0.7;
     args.smallest = 0.01 * bits;
     args.balance = balance;
     args.cohesion = 1.5;
@@ -105,13 +105,33 @@ class NaivePairwise {
     return sum;
   }
 
+  // 0 with ids, where nothing is graded.
+  double grade_of(int i, int j) const {
+    int n = 0, m = 0, common = 0;
+    for (int b = 0; b < input_.bytes; ++b) {
+      const uint8_t first = input_.x_bits[i * input_.bytes + b];
+      const uint8_t second = (input_.alone() ? input_.x_bits : input_.y_bits)[j * input_.bytes + b];
+      n += __builtin_popcount(first);
+      m += __builtin_popcount(second);
+      common += __builtin_popcount(first & second);
+    }
+    if (common == 0) return 0;
+    return common == n && common == m ? 1 : common / std::sqrt(double(n) * m);
+  }
+
   void add(int i, int j, double weight) {
     const int bits = input_.bits;
     const float *a = input_.row(false, i), *b = input_.row(true, j);
     const bool s = input_.similar(i, j);
     const double product = dot(a, b, bits), aa = dot(a, a, bits), bb = dot(b, b, bits);
     double value, slope, x, length = 1;  // slope is that by x, x the argument
-    if (args_.rule == PairRule::likelihood) {
+    const double grade = args_.rule == PairRule::graded_likelihood ? grade_of(i, j) : 0;
+    if (grade > 0 && grade < 1) {
+      x = product;
+      const double gap = args_.scale * x + bits - 2 * bits * grade;
+      value = args_.threshold * gap * gap;
+      slope = 2 * args_.threshold * gap * args_.scale;
+    } else if (args_.rule == PairRule::likelihood || args_.rule == PairRule::graded_likelihood) {
       x = args_.scale * product;
       value = std::log1p(std::exp(x)) - s * x;
       slope = args_.scale * (1 / (1 + std::exp(-x)) - s);
@@ -179,7 +199,8 @@ inline void expect_naive(const PairwiseCase& input, const PairwiseLoss& args) {
 // f(rule, balance, normalize)
 template <class F>
 void for_each_pair_option(const F& f) {
-  for (PairRule rule : {PairRule::likelihood, PairRule::contrast, PairRule::cauchy, PairRule::cosine_cauchy})
+  for (PairRule rule : {PairRule::likelihood, PairRule::contrast, PairRule::cauchy, PairRule::cosine_cauchy,
+                        PairRule::graded_likelihood})
     for (PairBalance balance : {PairBalance::none, PairBalance::both, PairBalance::similar})
       for (bool normalize : {false, true}) f(rule, balance, normalize);
 }

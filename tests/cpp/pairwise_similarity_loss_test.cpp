@@ -89,8 +89,9 @@ TEST(pairwise_similarity_loss_of_far_rows) {
 }
 
 TEST(pairwise_similarity_loss_passes_what_is_not_a_number) {
-  for (PairRule rule : {PairRule::likelihood, PairRule::contrast, PairRule::cauchy, PairRule::cosine_cauchy}) {
-    PairwiseCase input(20, 30, 9, 0);
+  for (PairRule rule : {PairRule::likelihood, PairRule::contrast, PairRule::cauchy, PairRule::cosine_cauchy,
+                        PairRule::graded_likelihood}) {
+    PairwiseCase input(20, 30, 9, 1);
     input.x[9 * 3 + 1] = NAN;
     on_every_machine([&] {
       const PairwiseResult result = pairwise_on_cpu(input, input.arguments(rule, PairBalance::none, false));

@@ -142,21 +142,31 @@ def test_gradients_equal_autograd_through_the_reference(name, case, monkeypatch)
 
 @every_loss
 @pytest.mark.parametrize("alone", [False, True])
-def test_gradients_of_a_similarity_matrix_in_several_pieces(name, alone, monkeypatch):
-    """What is no matter of labels, or not on the CPU, is walked in PyTorch."""
+def test_a_similarity_matrix_in_several_pieces(name, alone, monkeypatch):
     monkeypatch.setattr(pairs_module, "_PIECE", 1 << 12)
     x, labels, y, of_items = inputs(batch=200, items=300, seed=3)
     y, of_items = (None, labels) if alone else (y, of_items)
     results = []
-    for arguments in (
-        {"similarity": labels[:, None] == of_items},
-        {"labels": labels, "ref_labels": None if alone else of_items},
-    ):
+    by_labels = {"labels": labels, "ref_labels": None if alone else of_items}
+    for arguments in ({"similarity": labels[:, None] == of_items}, by_labels):
         leaves = [side.detach().requires_grad_() for side in (x, y) if side is not None]
         value = LOSSES[name]()(leaves[0], ref_emb=None if alone else leaves[1], **arguments)
         results.append((value.detach(), *torch.autograd.grad(value, leaves)))
     for found, right in zip(*results, strict=True):
         torch.testing.assert_close(found, right, rtol=1e-10, atol=1e-12)
+
+
+@every_loss
+@pytest.mark.parametrize("case", [{}, {"items": 300}, {"multi_hot": True}, {"multi_hot": True, "items": 300}])
+def test_the_walk_of_cuda_tensors_equals_the_operator(name, case, monkeypatch):
+    monkeypatch.setattr(pairs_module, "_PIECE", 1 << 12)
+    arguments = inputs(batch=150, **case, seed=5)
+    expected, right = value_and_gradients(LOSSES[name](), *arguments)
+    monkeypatch.setattr(pairs_module.PairwiseLoss, "_in_one", pairs_module.PairwiseLoss._walked)
+    value, gradients = value_and_gradients(LOSSES[name](), *arguments)
+    torch.testing.assert_close(value, expected, rtol=1e-12, atol=1e-12)
+    for gradient, of_operator in zip(gradients, right, strict=True):
+        torch.testing.assert_close(gradient, of_operator, rtol=1e-10, atol=1e-12)
 
 
 @every_loss

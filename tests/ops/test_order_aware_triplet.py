@@ -332,5 +332,5 @@ def test_bad_numbers_of_options_are_named(kernels, options, message):
 
 def test_cuda_has_no_sweep(cuda_kernels):
     arguments = [t.to(cuda_kernels.device) for t in triplet_case(3, 5)]
-    with pytest.raises(ValueError, match="^order_aware_triplet: method must be auto or pairs on .*, got sweep"):
+    with pytest.raises(ValueError, match=r"^order_aware_triplet: method must be auto or pairs on .*, got sweep"):
         cuda_kernels.ops.order_aware_triplet(*arguments, 1.0, 1, True, 0, True, 2)

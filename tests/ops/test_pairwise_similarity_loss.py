@@ -33,7 +33,7 @@ def case(anchors, items=None, bits=12, classes=None, dtype=torch.float32):
 
 
 def options(rule, bits=12, **weights):
-    threshold = 1.1 * bits if rule == "contrast" else 3.0
+    threshold = {"contrast": 1.1 * bits, "graded_likelihood": 0.1 / bits}.get(rule, 3.0)
     return {"rule": rule, "scale": 0.4, "threshold": threshold, "smallest": 0.05 * bits, **weights}
 
 
@@ -200,7 +200,10 @@ def test_bad_tensors_are_named(position, value, message):
 @pytest.mark.parametrize(
     ("option", "message"),
     [
-        ({"rule": "hinge"}, "rule must be one of 'likelihood', 'contrast', 'cauchy', 'cosine_cauchy', got 'hinge'"),
+        (
+            {"rule": "hinge"},
+            "rule must be one of " + ", ".join(map(repr, PAIR_RULES)) + ", got 'hinge'",
+        ),
         ({"balance": "all"}, "balance must be one of 'none', 'both', 'similar', got 'all'"),
         ({"scale": math.inf}, "scale must be a finite number, got inf"),
         ({"threshold": 0.0}, "threshold must be a finite number > 0, got 0"),
@@ -214,7 +217,7 @@ def test_bad_options_are_named(option, message):
 
 
 def test_bad_numbers_of_options_are_named():
-    for place, value, message in ((0, 4, "rule must be 0"), (4, 3, "balance must be 0")):
+    for place, value, message in ((0, 5, "rule must be 0"), (4, 3, "balance must be 0")):
         chosen = list(numbers())
         chosen[place] = value
         with pytest.raises(ValueError, match=message):

@@ -10,7 +10,7 @@ from fasthash.types import PAIR_BALANCES, PAIR_RULES
 
 def cost(rule, u, v, s, scale, threshold, smallest):
     inner = sum(p * q for p, q in zip(u, v, strict=True))
-    if rule == "likelihood":
+    if rule in ("likelihood", "graded_likelihood"):
         return math.log1p(math.exp(scale * inner)) - s * scale * inner
     d = sum((p - q) ** 2 for p, q in zip(u, v, strict=True))
     if rule == "contrast":
@@ -45,10 +45,13 @@ def test_equals_loops_over_pairs(rule, balance, normalize, alone, hot):
     heavy = 1.5 * (1 if balance == "none" else n / n1)
     light = n / (n - n1) if balance == "both" else 1
     numbers = {"scale": 0.7, "threshold": 4.0, "smallest": 1.0}
-    total = sum(
-        (heavy if s else light) * cost(rule, x[i].tolist(), y[j].tolist(), float(s), **numbers)
-        for (i, j), s in shares.items()
-    )
+    total = 0.0
+    for (i, j), s in shares.items():
+        one = cost(rule, x[i].tolist(), y[j].tolist(), float(s), **numbers)
+        if rule == "graded_likelihood" and hot and s and not torch.equal(first[i], second[j]):
+            common, size = int((first[i] & second[j]).sum()), int(first[i].sum() * second[j].sum())
+            one = 4.0 * (0.7 * float(x[i] @ y[j]) + 5 - 2 * 5 * common / math.sqrt(size)) ** 2
+        total += (heavy if s else light) * one
     by = heavy * n1 + light * (n - n1) if normalize else n
     found = reference.pairwise_similarity_loss(
         x,

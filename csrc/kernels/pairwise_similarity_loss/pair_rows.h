@@ -23,12 +23,12 @@ class PairRows {
   PairRows(const void* rows, int64_t bits, int64_t stride, bool unit, bool measured)
       : rows_(static_cast<const T*>(rows)), bits_(bits), stride_(stride), unit_(unit), measured_(measured) {}
 
-  // Element k goes to out[k * step]. Returns the row's squared length where `measured` is set.
-  C read(int64_t row, C* out, int64_t step) const {
+  // Returns the row's squared length where `measured` is set.
+  C read(int64_t row, C* out) const {
     const T* values = rows_ + row * stride_;
     const double squared = unit_ || measured_ ? square(values) : 0;
     const C by = unit_ ? C(1 / std::max(std::sqrt(squared), smallest_norm)) : C(1);
-    for (int64_t k = 0; k < bits_; ++k) out[k * step] = by * C(load(values[k]));
+    for (int64_t k = 0; k < bits_; ++k) out[k] = by * C(load(values[k]));
     return C(squared);
   }
 
@@ -63,6 +63,17 @@ class PairRows {
   int64_t bits_, stride_;
   bool unit_, measured_;
 };
+
+// A multi-hot row as numbers, 8 for each byte, element k in out[k * step]; returns how many are set.
+template <class C>
+C read_labels(const PairLabels& labels, int64_t row, C* out, int64_t step) {
+  C count = 0;
+  for (int64_t k = 0; k < 8 * labels.bytes; ++k) {
+    out[k * step] = C(labels.bits[row * labels.bytes + k / 8] >> (k % 8) & 1);
+    count += out[k * step];
+  }
+  return count;
+}
 
 // Multi-hot rows in whole words.
 inline void read_words(const PairLabels& labels, int64_t row, uint32_t* words, int64_t count, int64_t step) {

@@ -39,6 +39,7 @@ void products_scalar(const PairProducts<C>& run) {
 
 template <class C>
 bool are_similar(const PairTerms<C>& run, int64_t j, int64_t i) {
+  if (run.rule == PairRule::graded_likelihood) return run.grades[j * run.lanes + i] > C(0);
   if (run.words == 0) return run.lane_ids[i] == run.item_ids[j];
   uint32_t common = 0;
   for (int64_t w = 0; w < run.words; ++w)
@@ -49,6 +50,9 @@ bool are_similar(const PairTerms<C>& run, int64_t j, int64_t i) {
 template <class C>
 PairTerm<C> term_of(const PairTerms<C>& run, C product, bool similar, int64_t j, int64_t i) {
   if (run.rule == PairRule::likelihood) return likelihood_term(run.scale * product, similar);
+  if (run.rule == PairRule::graded_likelihood)
+    return graded_term(run.scale * product, run.grades[j * run.lanes + i], run.lane_counts[i], run.item_counts[j],
+                       run.lane_roots[i] * run.item_roots[j], run.bits, run.threshold);
   const C distance =
       of_distances(run.rule) ? run.lane_norms[i] + run.item_norms[j] - C(2) * product : run.scale - run.scale * product;
   if (run.rule == PairRule::contrast) return contrast_term(distance, similar, run.threshold);
@@ -89,11 +93,15 @@ class Work final : public PairwiseWork {
         padded_(ceil_to(args.anchors, pair_padding)),
         padded_bits_(ceil_to(args.bits, pair_padding)),
         words_((args.x_labels.bytes + 3) / 4),
+        labels_(args.rule == PairRule::graded_likelihood ? 8 * args.x_labels.bytes : 0),
         chunk_(ceil_to(std::max<int64_t>({512, args.bits, (args.items + 31) / 32}), tile_items)),
         products_(products_variants.select()),
         terms_(terms_variants.select()) {
     pack_anchors();
-    if (args.x_labels.ids) number_ids();
+    if (args.x_labels.ids) {
+      number_ids();
+      if (args.rule == PairRule::graded_likelihood) args_.rule = PairRule::likelihood;
+    }
     const int64_t size = blocks();
     counts_.assign(size, 0);
     losses_.assign(size, 0);
@@ -185,6 +193,10 @@ class Work final : public PairwiseWork {
           norms(tile_items),
           sums(tile_items),
           words(tile_items * of.words_),
+          labels(tile_items * of.labels_),
+          grades(of.labels_ ? tile_items * group_anchors : 0),
+          counts(of.labels_ ? tile_items : 0),
+          roots(counts.size()),
           gradient(of.args_.y_gradient ? tile_items * of.padded_bits_ : 0) {
       // A pair of an item with itself has no weight for a moment, so each thread has its own.
       heavy.assign(of.padded_, C(of.weights_.similar));
@@ -196,7 +208,11 @@ class Work final : public PairwiseWork {
     void run_tile(int64_t first, int64_t count) {
       const PairwiseLoss& args = work.args_;
       for (int64_t j = 0; j < count; ++j) {
-        norms[j] = work.y_.read(first + j, items.data() + j * work.padded_bits_, 1);
+        norms[j] = work.y_.read(first + j, items.data() + j * work.padded_bits_);
+        if (work.labels_) {
+          counts[j] = read_labels(args.y_labels, first + j, labels.data() + j * work.labels_, 1);
+          roots[j] = root_of(counts[j]);
+        }
         if (work.words_) read_words(args.y_labels, first + j, words.data() + j * work.words_, work.words_, 1);
       }
       std::fill(sums.begin(), sums.end(), C(0));
@@ -209,6 +225,9 @@ class Work final : public PairwiseWork {
       const int64_t lanes = work.lanes_of(group), bits = args.bits, padded_bits = work.padded_bits_;
       work.products({items.data(), work.lanes_.data() + group * bits, tile.data(), count, bits, lanes, padded_bits, 1,
                      lanes, lanes, false});
+      if (work.labels_)
+        work.products({labels.data(), work.lane_labels_.data() + group * work.labels_, grades.data(), count,
+                       work.labels_, lanes, work.labels_, 1, lanes, lanes, false});
       loss += work.terms(terms(first, count, group));
       if (args.x_gradient) {
         C* partial = work.partial_.data() + block * work.padded_ * bits + group * bits;
@@ -229,6 +248,11 @@ class Work final : public PairwiseWork {
       }
       run.lane_words = work.lane_words_.data() + group * work.words_;
       run.item_words = words.data();
+      run.grades = grades.data();
+      run.lane_counts = work.lane_counts_.data() + (work.labels_ ? group : 0);
+      run.item_counts = counts.data();
+      run.lane_roots = work.lane_roots_.data() + (work.labels_ ? group : 0);
+      run.item_roots = roots.data();
       run.lane_norms = work.lane_norms_.data() + group;
       run.item_norms = norms.data();
       run.heavy = heavy.data() + group;
@@ -241,6 +265,7 @@ class Work final : public PairwiseWork {
       run.own = first - group;
       run.alone = args.alone;
       run.rule = args.rule;
+      run.bits = C(args.bits);
       run.scale = C(work.unit_ ? double(args.bits) / 2 : args.scale);
       run.threshold = C(args.threshold);
       run.smallest = C(args.smallest);
@@ -263,11 +288,12 @@ class Work final : public PairwiseWork {
     double loss = 0;
     std::vector<C> items, tile, norms, sums;
     std::vector<uint32_t> words;
-    std::vector<C> gradient, heavy, light;
+    std::vector<C> labels, grades, counts, roots, gradient, heavy, light;
   };
 
   int64_t begin(int64_t block) const { return block * chunk_; }
   int64_t end(int64_t block) const { return std::min(args_.items, (block + 1) * chunk_); }
+  static C root_of(C count) { return count > C(0) ? C(1 / std::sqrt(double(count))) : C(0); }
   int64_t lanes_of(int64_t group) const { return std::min(group_anchors, padded_ - group); }
 
   void products(const PairProducts<float>& run) const { products_(run); }
@@ -281,11 +307,20 @@ class Work final : public PairwiseWork {
     lanes_.resize(padded_ * bits);
     lane_norms_.resize(padded_);
     lane_words_.resize(padded_ * words_);
+    lane_labels_.resize(padded_ * labels_);
+    lane_counts_.resize(labels_ ? padded_ : 0);
+    lane_roots_.resize(lane_counts_.size());
     if (args_.y_gradient) rows_.resize(padded_ * padded_bits_);
+    std::vector<C> row(bits);
     for (int64_t i = 0; i < args_.anchors; ++i) {
       const int64_t group = i / group_anchors * group_anchors, lanes = lanes_of(group);
-      lane_norms_[i] = x_.read(i, lanes_.data() + group * bits + i - group, lanes);
-      if (args_.y_gradient) x_.read(i, rows_.data() + i * padded_bits_, 1);
+      lane_norms_[i] = x_.read(i, row.data());
+      for (int64_t k = 0; k < bits; ++k) lanes_[group * bits + k * lanes + i - group] = row[k];
+      if (args_.y_gradient) std::copy(row.begin(), row.end(), rows_.begin() + i * padded_bits_);
+      if (labels_) {
+        lane_counts_[i] = read_labels(args_.x_labels, i, lane_labels_.data() + group * labels_ + i - group, lanes);
+        lane_roots_[i] = root_of(lane_counts_[i]);
+      }
       if (words_) read_words(args_.x_labels, i, lane_words_.data() + group * words_ + i - group, words_, lanes);
     }
   }
@@ -324,8 +359,8 @@ class Work final : public PairwiseWork {
   PairwiseLoss args_;
   bool unit_;
   PairRows<T> x_, y_;
-  int64_t padded_, padded_bits_, words_, chunk_;
-  std::vector<C> lanes_, rows_, lane_norms_;
+  int64_t padded_, padded_bits_, words_, labels_, chunk_;
+  std::vector<C> lanes_, rows_, lane_norms_, lane_labels_, lane_counts_, lane_roots_;
   std::vector<uint32_t> lane_words_;
   std::vector<float> lane_ids_, item_ids_;
   int64_t similar_ids_ = 0;

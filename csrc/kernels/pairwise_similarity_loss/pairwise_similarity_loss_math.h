@@ -22,6 +22,14 @@ FH_HD inline PairTerm<T> likelihood_term(T t, bool similar) {
   return {(z < T(0) ? T(0) : z) + std::log1p(e), similar ? -sigmoid : sigmoid};
 }
 
+// `common` labels of rows with n and m of them; `root` is 1 / sqrt(n m).
+template <class T>
+FH_HD inline PairTerm<T> graded_term(T t, T common, T n, T m, T root, T bits, T soft) {
+  if (common == T(0) || common * common == n * m) return likelihood_term(t, common > T(0));
+  const T gap = t + bits - T(2) * bits * common * root;
+  return {soft * gap * gap, T(2) * soft * gap};
+}
+
 template <class T>
 FH_HD inline PairTerm<T> contrast_term(T distance, bool similar, T margin) {
   const T d = distance < T(0) ? T(0) : distance;
@@ -42,7 +50,7 @@ FH_HD inline bool of_distances(PairRule rule) { return rule == PairRule::contras
 
 // What the slope of a term is multiplied by, for that by the inner product.
 FH_HD inline double slope_factor(PairRule rule, double scale, int64_t bits) {
-  if (rule == PairRule::likelihood) return scale;
+  if (rule == PairRule::likelihood || rule == PairRule::graded_likelihood) return scale;
   return rule == PairRule::cosine_cauchy ? -double(bits) / 2 : -2.0;
 }
 

@@ -29,6 +29,9 @@ struct PairTerms {
   T* tile;  // inner products, which become weighted slopes
   const float *lane_ids, *item_ids;
   const uint32_t *lane_words, *item_words;  // (words, lanes) and (items, words)
+  const T* grades;                          // (items, lanes): labels in common; for graded_likelihood, as what follows
+  const T *lane_counts, *item_counts;       // labels of each
+  const T *lane_roots, *item_roots;         // 1 / sqrt of that
   const T *lane_norms, *item_norms;         // squared, where distances are asked for
   T *heavy, *light;             // weights of similar and other pairs of each lane; 0 for one that is no anchor
   T* lane_sums;                 // added to: slopes of each lane, where distances are asked for
@@ -37,7 +40,7 @@ struct PairTerms {
   int64_t own;                  // the first item's own lane; item j has the lane own + j, if it is one
   bool alone;                   // that pair is left out
   PairRule rule;
-  T scale, threshold, smallest, factor;  // cosine_cauchy: scale is K / 2
+  T bits, scale, threshold, smallest, factor;  // cosine_cauchy: scale is K / 2
 };
 
 // pair_terms returns the weighted sum of values; pair_count the number of similar pairs by words, and reads no more

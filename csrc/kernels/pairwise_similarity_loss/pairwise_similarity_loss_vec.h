@@ -77,6 +77,13 @@ inline Term likelihood_term(Vec t, Mask similar) {
   return {max(zero, z) + log1p_vec(e), select(similar, negated(sigmoid), sigmoid)};
 }
 
+inline Term graded_term(Vec t, Vec common, Vec pairs, Vec root, Vec bits, Vec soft) {
+  const Term hard = likelihood_term(t, greater(common, broadcast(0.0f)));
+  const Vec gap = t + fma(broadcast(-2.0f) * bits, common * root, bits), slope = soft * gap;
+  const Mask is_hard = equal(common, broadcast(0.0f)) | equal(common * common, pairs);
+  return {select(is_hard, hard.value, slope * gap), select(is_hard, hard.slope, slope + slope)};
+}
+
 // max returns its second operand where either is NaN, so NaN passes.
 inline Term contrast_term(Vec distance, Mask similar, Vec margin) {
   const Vec zero = broadcast(0.0f), half = broadcast(0.5f), d = max(zero, distance);
@@ -133,6 +140,7 @@ class Terms {
 
  private:
   static constexpr bool distances = rule == PairRule::contrast || rule == PairRule::cauchy;
+  static constexpr bool graded = rule == PairRule::graded_likelihood;
 
   Vec row(int64_t j, Vec loss) {
     float* tile = run_.tile + j * run_.lanes;
@@ -155,7 +163,9 @@ class Terms {
   }
 
   Mask are_similar(int64_t j, int64_t i) const {
-    if constexpr (words)
+    if constexpr (graded)
+      return greater(load_float32(run_.grades + j * run_.lanes + i), broadcast(0.0f));
+    else if constexpr (words)
       return words_in_common(run_, j, i);
     else
       return equal(load_float32(run_.lane_ids + i), broadcast(run_.item_ids[j]));
@@ -164,6 +174,11 @@ class Terms {
   Term term(Vec product, Mask similar, int64_t j, int64_t i) const {
     if constexpr (rule == PairRule::likelihood) {
       return likelihood_term(product * broadcast(run_.scale), similar);
+    } else if constexpr (graded) {
+      return graded_term(product * broadcast(run_.scale), load_float32(run_.grades + j * run_.lanes + i),
+                         load_float32(run_.lane_counts + i) * broadcast(run_.item_counts[j]),
+                         load_float32(run_.lane_roots + i) * broadcast(run_.item_roots[j]), broadcast(run_.bits),
+                         broadcast(run_.threshold));
     } else {
       Vec distance;
       if constexpr (distances)
@@ -190,7 +205,8 @@ inline double pair_terms(const PairTerms<float>& run) {
     case PairRule::likelihood: return terms_of<PairRule::likelihood>(run);
     case PairRule::contrast: return terms_of<PairRule::contrast>(run);
     case PairRule::cauchy: return terms_of<PairRule::cauchy>(run);
-    default: return terms_of<PairRule::cosine_cauchy>(run);
+    case PairRule::cosine_cauchy: return terms_of<PairRule::cosine_cauchy>(run);
+    default: return Terms<PairRule::graded_likelihood, true>(run).sum_up();
   }
 }
 
