@@ -106,8 +106,9 @@ BENCHMARKS = [
             ),
             "compiled": Library(
                 _loss("reference", compile_it=True),
-                fits=lambda case, device: _padded_triplets(case) <= _FITS[device]
-                and case.values["batch"] <= _COMPILED[device],
+                fits=lambda case, device: (
+                    _padded_triplets(case) <= _FITS[device] and case.values["batch"] <= _COMPILED[device]
+                ),
                 slow=lambda case, device: True,
                 warm_up=4,
                 quick=False,

@@ -145,7 +145,10 @@ def test_bad_tensors(position, value, text):
     ("option", "text"),
     [
         ({"margin": math.inf}, "margin must be a finite number, got inf"),
-        ({"weighting": "ndcg"}, "weighting must be one of 'none', 'delta_ap', got 'ndcg'"),
+        (
+            {"weighting": "ndcg"},
+            "weighting must be one of 'none', 'delta_ap', .*, got 'ndcg'",
+        ),
         ({"reduction": "max"}, "reduction must be one of 'mean', 'sum', 'avg_nonzero'"),
     ],
 )
