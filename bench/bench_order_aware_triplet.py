@@ -28,16 +28,12 @@ def _triplets(batch: int, classes: int) -> int:
     return int((sizes * (sizes - 1) * (batch - sizes)).sum())
 
 
-def _bank(values: Values) -> tuple[torch.Tensor, torch.Tensor]:
-    """Embeddings and labels of the bank that anchors are compared with."""
-    bank = values["bank"]
-    return normal(bank, _BITS).tanh(), torch.randint(
-        0, values["classes"], (bank,), generator=torch.Generator().manual_seed(4)
-    )
+def _bank_labels(values: Values) -> torch.Tensor:
+    return torch.randint(0, values["classes"], (values["bank"],), generator=torch.Generator().manual_seed(4))
 
 
 def _bank_triplets(values: Values) -> int:
-    sizes = _bank(values)[1].bincount()[_labels(values["batch"], values["classes"])]
+    sizes = _bank_labels(values).bincount()[_labels(values["batch"], values["classes"])]
     return int((sizes * (values["bank"] - sizes)).sum())
 
 
@@ -64,7 +60,9 @@ def _cases() -> list[Case]:
 def _step(loss_function: Callable[..., torch.Tensor], values: Values, device: str) -> Call:
     embeddings = normal(values["batch"], _BITS, device=device).tanh().requires_grad_()
     labels = _labels(values["batch"], values["classes"]).to(device)
-    bank = [tensor.to(device) for tensor in _bank(values)] if "bank" in values else []
+    bank = []
+    if "bank" in values:
+        bank = [normal(values["bank"], _BITS, device=device).tanh(), _bank_labels(values).to(device)]
 
     def step() -> tuple[torch.Tensor, torch.Tensor]:
         loss = loss_function(embeddings, labels, None, *bank)
