@@ -1,0 +1,68 @@
+# SPDX-License-Identifier: Apache-2.0
+"""With `gather=True` two ranks with half of a batch each learn what one process with the whole batch learns."""
+
+from __future__ import annotations
+
+import inspect
+
+import pytest
+import torch
+from torch import distributed
+
+from fasthash import losses
+from tests.losses.contract import LOSSES, batch, value_and_gradient
+
+pytestmark = pytest.mark.skipif(not distributed.is_available(), reason="torch without torch.distributed")
+ROWS = 24
+NAMES = [
+    name
+    for name, entry in sorted(LOSSES.items())
+    if "gather" in inspect.signature(getattr(losses, name).__init__).parameters and not entry.needs_items
+]
+
+
+def _rank(rank, path, queue):
+    torch.set_num_threads(1)
+    distributed.init_process_group("gloo", init_method=f"file://{path}", rank=rank, world_size=2)
+    for name in NAMES:
+        entry = LOSSES[name]
+        embeddings, labels = batch(entry, ROWS)
+        part = slice(rank * ROWS // 2, (rank + 1) * ROWS // 2)
+        mine = embeddings.detach()[part].clone().requires_grad_()
+        value, gradients = value_and_gradient(entry, entry(gather=True), mine, labels[part])
+        queue.put((rank, name, value.item(), [gradient.tolist() for gradient in gradients]))
+    distributed.barrier()
+    distributed.destroy_process_group()
+
+
+@pytest.fixture(scope="module")
+def found(tmp_path_factory):
+    context = torch.multiprocessing.get_context("spawn")
+    queue = context.Queue()
+    path = str(tmp_path_factory.mktemp("meet") / "store")
+    workers = [context.Process(target=_rank, args=(rank, path, queue)) for rank in range(2)]
+    for worker in workers:
+        worker.start()
+    answers = [queue.get(timeout=120) for _ in range(2 * len(NAMES))]
+    for worker in workers:
+        worker.join(60)
+        assert worker.exitcode == 0
+    return {(rank, name): (value, gradients) for rank, name, value, gradients in answers}
+
+
+def test_every_loss_that_compares_a_batch_can_gather():
+    assert {name for name, entry in LOSSES.items() if not entry.needs_items} == set(NAMES)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_two_ranks_learn_what_one_process_learns(found, name):
+    entry = LOSSES[name]
+    expected, (of_batch, *others) = value_and_gradient(entry, entry(), *batch(entry, ROWS))
+    for rank in range(2):
+        value, (of_part, *found_others) = found[rank, name]
+        assert value == pytest.approx(expected.item(), rel=1e-5)
+        # Twice the gradient, of which DistributedDataParallel takes the mean.
+        half = of_batch[rank * ROWS // 2 : (rank + 1) * ROWS // 2]
+        torch.testing.assert_close(torch.tensor(of_part), 2 * half, rtol=1e-4, atol=1e-6)
+        for mine, whole in zip(found_others, others, strict=True):
+            torch.testing.assert_close(torch.tensor(mine), whole, rtol=1e-4, atol=1e-6)
