@@ -187,7 +187,10 @@ class Trainer:
             with _no_worker_left():
                 with _stop_signals_held_back():
                     batches = iter(loader)
-                yield from batches
+                try:
+                    yield from batches
+                finally:
+                    del batches  # asks its workers to end
 
     def _train_step(self, images: Tensor, labels: Tensor, began: float) -> Record | None:
         """One step of gradient descent; a record where one is due, since reading a number back waits for a GPU."""
