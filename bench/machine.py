@@ -13,7 +13,16 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
-PACKAGES = ("torch", "numpy", "faiss-cpu", "usearch", "pytest-benchmark", "triton")
+PACKAGES = (
+    "torch",
+    "numpy",
+    "faiss-cpu",
+    "usearch",
+    "pytorch-metric-learning",
+    "sentence-transformers",
+    "pytest-benchmark",
+    "triton",
+)
 
 
 def slug(text: str) -> str:
@@ -22,13 +31,15 @@ def slug(text: str) -> str:
 
 
 def cpu_model() -> str:
-    """The processor as the kernel names it."""
+    """The processor as the kernel names it, with its family and model where the name has no number."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:
         return platform.processor() or platform.machine()
-    fields = dict(line.split(":", 1) for line in lines if ":" in line)
-    return next((v.strip() for k, v in fields.items() if k.strip() == "model name"), platform.machine())
+    fields = {key.strip(): value.strip() for key, _, value in (line.partition(":") for line in lines)}
+    name = fields.get("model name", platform.machine())
+    numbered = any(letter.isdigit() for letter in name) or not {"cpu family", "model"} <= fields.keys()
+    return name if numbered else f"{name} family {fields['cpu family']} model {fields['model']}"
 
 
 def usable_cores() -> list[int]:
