@@ -1,15 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """fasthash's losses inside pytorch-metric-learning.
 
-Its miners, distributed wrapper and trainers take them as they are. Its cross-batch memory goes by a list of names: the
-one here does not.
+Its miners and trainers take them as they are. Its cross-batch memory goes by a list of names, and its distributed
+wrapper by a base class: `CrossBatchMemory` and `MetricLearningLoss` here take any loss.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 
 try:
     from pytorch_metric_learning import losses as _losses
@@ -18,7 +18,38 @@ except ImportError as error:  # pragma: no cover
         "fasthash.integrations.metric_learning needs pytorch-metric-learning: pip install pytorch-metric-learning"
     ) from error
 
-__all__ = ["CrossBatchMemory"]
+__all__ = ["CrossBatchMemory", "MetricLearningLoss"]
+
+
+class MetricLearningLoss(_losses.BaseMetricLossFunction):  # type: ignore[misc]
+    """One of fasthash's losses where pytorch-metric-learning asks for one of its own.
+
+    Its `DistributedLossWrapper` does; embedding regularizers come with the base class. The loss reduces itself, so a
+    reducer has nothing left to reduce, and any will do.
+
+    Args:
+        loss: called as `loss(embeddings, labels, indices_tuple, ref_emb, ref_labels)`.
+        options: of the base class, such as `embedding_regularizer`.
+
+    Raises:
+        ValueError: in the call, labels that are not (B,) ids, and what the loss refuses.
+
+    Example:
+        >>> loss_function = DistributedLossWrapper(MetricLearningLoss(DPSHLoss()))
+        >>> loss = loss_function(layer(features).logits, labels)
+    """
+
+    def __init__(self, loss: nn.Module, **options: Any) -> None:
+        super().__init__(**options)
+        self.loss = loss
+
+    def compute_loss(
+        self, embeddings: Tensor, labels: Tensor | None, indices_tuple: Any, ref_emb: Tensor, ref_labels: Tensor | None
+    ) -> dict[str, dict[str, Any]]:
+        """The value as the base class passes it on to a reducer; `ref_emb` is `embeddings` where none was given."""
+        references = () if ref_emb is embeddings else (ref_emb, ref_labels)
+        value = self.loss(embeddings, labels, indices_tuple, *references)
+        return {"loss": {"losses": value, "indices": None, "reduction_type": "already_reduced"}}
 
 
 class CrossBatchMemory(_losses.CrossBatchMemory):  # type: ignore[misc]

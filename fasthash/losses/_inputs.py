@@ -10,6 +10,7 @@ from torch import Tensor
 
 from fasthash import _checks, ops
 from fasthash._labels import as_ids
+from fasthash._labels import check_labels as check_kinds
 from fasthash.losses._distributed import gather_batch
 from fasthash.losses.relation import relation_from_indices, relation_from_labels, relation_from_similarity
 
@@ -57,7 +58,7 @@ def relation_of(
         _checks.require(shape == (anchors, items), name, "similarity", lambda: f"of shape {(anchors, items)}", shape)
         relation = relation_from_similarity(similarity, exclude_self=ref_emb is None)
     else:
-        labels = check_labels(name, labels, ref_labels, anchors, items, ref_emb is None)
+        labels = check_labels(name, labels, ref_labels, embeddings, ref_emb)
         relation = relation_from_labels(labels, ref_labels)
     _checks.require_same_device(name, "labels, similarity or indices_tuple", relation, embeddings.device)
     return relation
@@ -69,21 +70,31 @@ def gather_alone(
     """`gather_batch` of a loss that was called with embeddings and labels alone."""
     expected = "False where indices_tuple, ref_emb or similarity is given"
     _checks.require(all(other is None for other in others), name, "gather", expected, "True")
-    return gather_batch(name, embeddings, check_labels(name, labels, None, len(embeddings), len(embeddings), True))
+    return gather_batch(name, embeddings, check_labels(name, labels, None, embeddings, None))
 
 
 def check_labels(
-    name: str, labels: Tensor | None, ref_labels: Tensor | None, anchors: int, items: int, among_themselves: bool
+    name: str, labels: Tensor | None, ref_labels: Tensor | None, embeddings: Tensor, ref_emb: Tensor | None
 ) -> Tensor:
-    """Refuses labels that are missing or of another length than the embeddings; returns those of the anchors."""
+    """Refuses labels that are missing, or of a kind, length or device that does not fit; returns those of the anchors.
+
+    Args:
+        name: of the loss, for the error text.
+        labels: (A,) or (A, C), or None.
+        ref_labels: (M,) or (M, C); None where `ref_emb` is.
+        embeddings: (A, K).
+        ref_emb: (M, K), or None.
+    """
     if labels is None:
         raise ValueError(f"{name}: labels must be given where similarity and indices_tuple are not, got None")
-    _require_length(name, labels, "labels", anchors)
+    _require_length(name, labels, "labels", len(embeddings))
     given = ref_labels is not None
     expected = "None where ref_emb is None, and given where it is not"
-    _checks.require(given is not among_themselves, name, "ref_labels", expected, "a tensor" if given else "None")
-    if ref_labels is not None:
-        _require_length(name, ref_labels, "ref_labels", items)
+    _checks.require(given is (ref_emb is not None), name, "ref_labels", expected, "a tensor" if given else "None")
+    if ref_labels is not None and ref_emb is not None:
+        _require_length(name, ref_labels, "ref_labels", len(ref_emb))
+    check_kinds(name, ("labels", "ref_labels"), labels, labels if ref_labels is None else ref_labels)
+    _checks.require_same_device(name, "labels", labels, embeddings.device)
     return labels
 
 

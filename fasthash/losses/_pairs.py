@@ -15,11 +15,10 @@ import torch
 from torch import Tensor, nn
 
 from fasthash import _checks, ops
-from fasthash._labels import as_comparable, check_labels, shares_label
+from fasthash._labels import as_comparable, shares_label
 from fasthash.losses._class_softmax import Undifferentiable, without_autocast
 from fasthash.losses._distributed import gather_batch
-from fasthash.losses._inputs import check_embeddings, packed_labels, relation_of
-from fasthash.losses._inputs import check_labels as require_labels
+from fasthash.losses._inputs import check_embeddings, check_labels, packed_labels, relation_of
 
 _PIECE = 1 << 16  # pairs that are looked at together: 256 KiB for each matrix
 _BACKENDS = ("fused", "reference")
@@ -165,12 +164,8 @@ class PairwiseLoss(nn.Module):
         alone = ref_emb is None
         by_labels, relation = None, None
         if indices_tuple is None and similarity is None:
-            items = embeddings if ref_emb is None else ref_emb
-            labels = require_labels(self._name, labels, ref_labels, len(embeddings), len(items), alone)
-            of_items = labels if ref_labels is None else ref_labels
-            check_labels(self._name, ("labels", "ref_labels"), labels, of_items)
-            _checks.require_same_device(self._name, "labels", labels, embeddings.device)
-            by_labels = (labels, of_items)
+            labels = check_labels(self._name, labels, ref_labels, embeddings, ref_emb)
+            by_labels = (labels, labels if ref_labels is None else ref_labels)
         else:
             relation = relation_of(self._name, embeddings, labels, indices_tuple, ref_emb, ref_labels, similarity)
         with torch.autocast(embeddings.device.type, enabled=False):

@@ -163,7 +163,7 @@ class AsymmetricHashLoss(nn.Module):
     ) -> tuple[Tensor, int]:
         v = torch.where(u.detach() < 0, -1.0, 1.0).double() if ref_emb is None else ref_emb.detach().double()
         batch, items = u.shape[0], v.shape[0]
-        labels = check_labels(_NAME, labels, ref_labels, batch, items, ref_emb is None)
+        labels = check_labels(_NAME, labels, ref_labels, u, ref_emb)
         others = labels if ref_labels is None else ref_labels
         if self.backend == "reference":
             related = shares_label(as_comparable(labels), as_comparable(others))

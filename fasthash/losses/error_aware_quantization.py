@@ -10,8 +10,7 @@ from torch import Tensor, nn
 
 from fasthash import _checks, ops
 from fasthash.losses._distributed import gather_batch
-from fasthash.losses._inputs import check_embeddings, relation_of
-from fasthash.losses._inputs import check_labels as require_labels
+from fasthash.losses._inputs import check_embeddings, check_labels, relation_of
 
 DISSIMILAR = ("differ", "always")
 PENALTIES = ("l2", "l1")
@@ -110,8 +109,7 @@ class ErrorAwareQuantizationLoss(nn.Module):
         signs = [_signs(embeddings), _signs(items)]
         ids = labels is not None and labels.dim() == 1 and indices_tuple is None and similarity is None
         if self.backend == "fused" and ids:
-            labels = require_labels(_NAME, labels, ref_labels, len(embeddings), len(items), ref_emb is None)
-            _checks.require_same_device(_NAME, "labels", labels, embeddings.device)
+            labels = check_labels(_NAME, labels, ref_labels, embeddings, ref_emb)
             weights = self._weights_of_ids(signs, labels, ref_labels)
         else:
             given = (labels, indices_tuple, ref_emb, ref_labels, similarity)

@@ -22,16 +22,15 @@ class Entry:
     Attributes:
         make: the loss, with options.
         codes: it takes relaxed codes in [-1, 1], else logits.
-        pairs: it compares embeddings with one another, or with `ref_emb`; else with classes.
-        needs_items: it takes nothing but an anchor batch against `ref_emb`.
-        loose: its gradients may differ in the last bits between numbers of threads.
+        against: what embeddings are compared with: `items`, one another or `ref_emb`; `constants`, items without a
+            gradient, all pairs; `classes`; or `nothing`, labels are not looked at.
+        split: its gradients may differ in the last bits between numbers of threads: sums over the batch are torch's.
     """
 
     make: Callable[..., nn.Module]
     codes: bool = True
-    pairs: bool = True
-    needs_items: bool = False
-    loose: bool = False
+    against: str = "items"
+    split: bool = False
     options: dict[str, Any] = field(default_factory=dict)
 
     def __call__(self, **options: Any) -> nn.Module:
@@ -41,11 +40,13 @@ class Entry:
 
 def _of_classes(make: Callable[..., nn.Module], codes: bool, **options: Any) -> Entry:
     sizes = {"num_classes": CLASSES, "embedding_size": BITS}
-    return Entry(make, codes=codes, pairs=False, loose=True, options={**sizes, **options})
+    return Entry(make, codes=codes, against="classes", split=True, options={**sizes, **options})
 
 
 LOSSES = {
-    "AsymmetricHashLoss": Entry(losses.AsymmetricHashLoss, needs_items=True, loose=True),
+    "AsymmetricHashLoss": Entry(losses.AsymmetricHashLoss, against="constants", split=True),
+    "BitBalanceLoss": Entry(losses.BitBalanceLoss, against="nothing"),
+    "BitDecorrelationLoss": Entry(losses.BitDecorrelationLoss, against="nothing", split=True),
     "CSQLoss": _of_classes(losses.CSQLoss, codes=True),
     "CohesionLoss": Entry(losses.CohesionLoss, options={"cohesion": 2.0}),
     "CosFaceLoss": _of_classes(losses.CosFaceLoss, codes=False),
@@ -55,32 +56,46 @@ LOSSES = {
     "DHNLoss": Entry(losses.DHNLoss),
     "DPSHLoss": Entry(losses.DPSHLoss, codes=False),
     "DSHLoss": Entry(losses.DSHLoss, codes=False),
-    "ErrorAwareQuantizationLoss": Entry(losses.ErrorAwareQuantizationLoss, loose=True),
+    "ErrorAwareQuantizationLoss": Entry(losses.ErrorAwareQuantizationLoss, split=True),
+    "FakeImageEntropyLoss": Entry(losses.FakeImageEntropyLoss, codes=False, against="nothing"),
     "GreedyHashLoss": _of_classes(losses.GreedyHashLoss, codes=False),
     "HashNetLoss": Entry(losses.HashNetLoss),
     "IDHNLoss": Entry(losses.IDHNLoss),
-    "OrderAwareTripletLoss": Entry(losses.OrderAwareTripletLoss, loose=True),
+    "OrderAwareTripletLoss": Entry(losses.OrderAwareTripletLoss, split=True),
     "OrthoHashLoss": _of_classes(losses.OrthoHashLoss, codes=False),
     "SoftmaxHashLoss": _of_classes(losses.SoftmaxHashLoss, codes=False),
-    "TieAwareRankingLoss": Entry(losses.TieAwareRankingLoss, loose=True),
-    "TripletHardLoss": Entry(losses.TripletHardLoss, loose=True),
-    "TripletMarginLoss": Entry(losses.TripletMarginLoss, loose=True),
-    "TripletSemiHardLoss": Entry(losses.TripletSemiHardLoss, loose=True),
+    "TieAwareRankingLoss": Entry(losses.TieAwareRankingLoss, split=True),
+    "TripletHardLoss": Entry(losses.TripletHardLoss, split=True),
+    "TripletMarginLoss": Entry(losses.TripletMarginLoss, split=True),
+    "TripletSemiHardLoss": Entry(losses.TripletSemiHardLoss, split=True),
     "VonMisesFisherLoss": _of_classes(losses.VonMisesFisherLoss, codes=False),
 }
-# Called in another way: wrappers, banks and miners, terms that need no labels, losses of features.
+# Wrappers, banks and miners, losses of features, functions.
 OTHERS = {
     "AttentionDiversityLoss",
     "BinaryLoss",
-    "BitBalanceLoss",
-    "BitDecorrelationLoss",
     "CodeBank",
     "CrossBatchLoss",
     "DiscreteCodes",
-    "FakeImageEntropyLoss",
     "FeatureAlignmentLoss",
     "HardNegativeMiner",
+    "bit_balance",
+    "bit_decorrelation",
+    "class_anchors",
+    "fake_image_entropy",
+    "hadamard_centers",
+    "hadamard_matrix",
+    "hash_codebook",
+    "hellinger_distance",
+    "relation_from_indices",
+    "relation_from_labels",
+    "relation_from_similarity",
 }
+
+
+def names_against(*kinds: str) -> list[str]:
+    """The losses that compare embeddings with one of these."""
+    return sorted(name for name, entry in LOSSES.items() if entry.against in kinds)
 
 
 def batch(entry: Entry, rows: int = 24, seed: int = 0, dtype: torch.dtype = torch.float32) -> tuple[Tensor, Tensor]:
@@ -91,17 +106,8 @@ def batch(entry: Entry, rows: int = 24, seed: int = 0, dtype: torch.dtype = torc
     return (embeddings.tanh() if entry.codes else embeddings).to(dtype).requires_grad_(), labels
 
 
-def call(entry: Entry, loss: Any, embeddings: Tensor, labels: Tensor) -> Tensor:
-    """The loss of a batch; one that needs items gets the signs of the batch as them."""
-    items = (None, embeddings.detach().sign(), labels) if entry.needs_items else ()
-    value: Tensor = loss(embeddings, labels, *items)
-    return value
-
-
-def value_and_gradient(
-    entry: Entry, loss: Any, embeddings: Tensor, labels: Tensor
-) -> tuple[Tensor, tuple[Tensor, ...]]:
-    """And the gradients of the embeddings and of what the loss learns."""
-    value = call(entry, loss, embeddings, labels)
+def value_and_gradient(loss: Any, embeddings: Tensor, labels: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
+    """The loss of a batch, and the gradients of the embeddings and of what the loss learns."""
+    value = loss(embeddings, labels)
     parameters = [p for p in loss.parameters() if p.requires_grad]
     return value.detach(), torch.autograd.grad(value, [embeddings, *parameters])

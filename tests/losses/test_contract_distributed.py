@@ -3,22 +3,15 @@
 
 from __future__ import annotations
 
-import inspect
-
 import pytest
 import torch
 from torch import distributed
 
-from fasthash import losses
 from tests.losses.contract import LOSSES, batch, value_and_gradient
 
 pytestmark = pytest.mark.skipif(not distributed.is_available(), reason="torch without torch.distributed")
 ROWS = 24
-NAMES = [
-    name
-    for name, entry in sorted(LOSSES.items())
-    if "gather" in inspect.signature(getattr(losses, name).__init__).parameters and not entry.needs_items
-]
+NAMES = sorted(LOSSES)
 
 
 def _rank(rank, path, queue):
@@ -29,7 +22,7 @@ def _rank(rank, path, queue):
         embeddings, labels = batch(entry, ROWS)
         part = slice(rank * ROWS // 2, (rank + 1) * ROWS // 2)
         mine = embeddings.detach()[part].clone().requires_grad_()
-        value, gradients = value_and_gradient(entry, entry(gather=True), mine, labels[part])
+        value, gradients = value_and_gradient(entry(gather=True), mine, labels[part])
         queue.put((rank, name, value.item(), [gradient.tolist() for gradient in gradients]))
     distributed.barrier()
     distributed.destroy_process_group()
@@ -50,14 +43,10 @@ def found(tmp_path_factory):
     return {(rank, name): (value, gradients) for rank, name, value, gradients in answers}
 
 
-def test_every_loss_that_compares_a_batch_can_gather():
-    assert {name for name, entry in LOSSES.items() if not entry.needs_items} == set(NAMES)
-
-
 @pytest.mark.parametrize("name", NAMES)
 def test_two_ranks_learn_what_one_process_learns(found, name):
     entry = LOSSES[name]
-    expected, (of_batch, *others) = value_and_gradient(entry, entry(), *batch(entry, ROWS))
+    expected, (of_batch, *others) = value_and_gradient(entry(), *batch(entry, ROWS))
     for rank in range(2):
         value, (of_part, *found_others) = found[rank, name]
         assert value == pytest.approx(expected.item(), rel=1e-5)
