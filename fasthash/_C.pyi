@@ -36,6 +36,7 @@ def order_aware_triplet(
     reduction: int = 0,
     normalize: bool = True,
     method: int = 0,
+    ties: int = 0,
 ) -> tuple[NDArray[Any], NDArray[Any]]: ...
 def tanh_quantize(
     logits: NDArray[Any],

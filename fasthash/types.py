@@ -16,6 +16,7 @@ __all__ = [
     "PAIR_RULES",
     "PENALTIES",
     "REDUCTIONS",
+    "TIES",
     "TRIPLET_METHODS",
     "WEIGHTINGS",
     "DiscreteCodeUpdate",
@@ -35,6 +36,7 @@ MININGS = ("all", "semi_hard", "hard")
 PAIR_BALANCES = ("none", "both", "similar")
 PAIR_RULES = ("likelihood", "contrast", "cauchy", "cosine_cauchy", "graded_likelihood")
 WEIGHTINGS = ("none", "delta_ap", "delta_ndcg", "rank_difference")
+TIES = ("index", "mean")
 TRIPLET_METHODS = ("auto", "pairs", "sweep")
 REDUCTIONS = ("mean", "sum", "avg_nonzero")
 

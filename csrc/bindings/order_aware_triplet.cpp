@@ -24,6 +24,7 @@ struct Settings {
   int64_t reduction;
   bool normalize;
   int64_t method;
+  int64_t ties;
 };
 
 Argument argument(const char* name) { return {op, name}; }
@@ -77,12 +78,14 @@ void set_options(OrderAwareTriplet& args, const Settings& settings) {
               settings.reduction);
   argument("method").expect(settings.method >= 0 && settings.method <= 2, "0 (auto), 1 (pairs) or 2 (sweep)",
                             settings.method);
+  argument("ties").expect(settings.ties == 0 || settings.ties == 1, "0 (index) or 1 (mean)", settings.ties);
   args.margin = settings.margin;
   args.weighting = Weighting(settings.weighting);
   args.squared = settings.squared;
   args.reduction = Reduction(settings.reduction);
   args.normalize = settings.normalize;
   args.method = TripletMethod(settings.method);
+  args.ties = Ties(settings.ties);
 }
 
 void write_loss(void* loss, Dtype dtype, double value) {
@@ -143,9 +146,9 @@ using torch::stable::Tensor;
 
 std::tuple<Tensor, Tensor> torch_forward(const Tensor& distances, const Tensor& relation, const Tensor& anchor_codes,
                                          const Tensor& item_codes, double margin, int64_t weighting, bool squared,
-                                         int64_t reduction, bool normalize, int64_t method) {
+                                         int64_t reduction, bool normalize, int64_t method, int64_t ties) {
   return forward<TorchDoor>(distances, relation, anchor_codes, item_codes,
-                            {margin, weighting, squared, reduction, normalize, method});
+                            {margin, weighting, squared, reduction, normalize, method, ties});
 }
 
 }  // namespace
@@ -159,14 +162,14 @@ void bind_order_aware_triplet(py::module_& module) {
       "order_aware_triplet",
       [](const py::array& distances, const py::array& relation, const py::array& anchor_codes,
          const py::array& item_codes, double margin, int64_t weighting, bool squared, int64_t reduction, bool normalize,
-         int64_t method) {
+         int64_t method, int64_t ties) {
         return forward<NumpyDoor>(distances, relation, anchor_codes, item_codes,
-                                  {margin, weighting, squared, reduction, normalize, method});
+                                  {margin, weighting, squared, reduction, normalize, method, ties});
       },
       py::arg("distances"), py::arg("relation"), py::arg("anchor_codes"), py::arg("item_codes"), py::arg("margin"),
       py::arg("weighting") = int64_t(Weighting::delta_ap), py::arg("squared") = true,
       py::arg("reduction") = int64_t(Reduction::mean), py::arg("normalize") = true,
-      py::arg("method") = int64_t(TripletMethod::automatic));
+      py::arg("method") = int64_t(TripletMethod::automatic), py::arg("ties") = int64_t(Ties::index));
 }
 
 }  // namespace fasthash::bindings

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from fasthash import _checks, ops, reference
 from fasthash.losses._inputs import check_embeddings, gather_alone, relation_of, squared_distances
-from fasthash.types import REDUCTIONS, WEIGHTINGS
+from fasthash.types import REDUCTIONS, TIES, WEIGHTINGS
 
 _BACKENDS = {"fused": ops, "reference": reference}
 
@@ -30,6 +30,7 @@ class OrderAwareTripletLoss(nn.Module):
         squared: square the hinge.
         reduction: `mean` over all triplets, `avg_nonzero` over those that violate the margin, or `sum`.
         normalize: bring the mean weight of each anchor to 1; False leaves the weights as they are.
+        ties: items of equal Hamming distance are ranked by (D, `index`), or all get their `mean` rank.
         check_finite: refuse NaN and infinite embeddings; None does so on the CPU, but not on CUDA, where it would wait
             for the device, nor under `torch.compile`.
         backend: `fused` is the compiled op. `reference` is plain PyTorch with O(A * P * N) memory, for `torch.func`,
@@ -60,6 +61,7 @@ class OrderAwareTripletLoss(nn.Module):
         backend: str = "fused",
         *,
         normalize: bool = True,
+        ties: str = "index",
         gather: bool = False,
     ) -> None:
         super().__init__()
@@ -68,12 +70,14 @@ class OrderAwareTripletLoss(nn.Module):
             _checks.require_finite_number(name, "margin", margin)
         _checks.require_choice(name, "weighting", weighting, WEIGHTINGS)
         _checks.require_choice(name, "reduction", reduction, REDUCTIONS)
+        _checks.require_choice(name, "ties", ties, TIES)
         _checks.require_choice(name, "backend", backend, tuple(_BACKENDS))
         self.margin = margin
         self.weighting = weighting
         self.squared = squared
         self.reduction = reduction
         self.normalize = normalize
+        self.ties = ties
         self.gather = gather
         self.check_finite = check_finite
         self.backend = backend
@@ -127,6 +131,7 @@ class OrderAwareTripletLoss(nn.Module):
             squared=self.squared,
             reduction=self.reduction,
             normalize=self.normalize,
+            ties=self.ties,
         )
         return loss
 

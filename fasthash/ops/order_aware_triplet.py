@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from fasthash.ops import _registration
-from fasthash.types import REDUCTIONS, TRIPLET_METHODS, WEIGHTINGS
+from fasthash.types import REDUCTIONS, TIES, TRIPLET_METHODS, WEIGHTINGS
 
 _OP = "order_aware_triplet"
 
@@ -26,6 +26,7 @@ def order_aware_triplet(
     reduction: str = "mean",
     normalize: bool = True,
     method: str = "auto",
+    ties: str = "index",
 ) -> Tensor:
     r"""Hinge loss of all triplets (anchor, positive, negative), weighted by what their swap does to the ranking.
 
@@ -67,6 +68,10 @@ def order_aware_triplet(
         normalize: False leaves omega as it is.
         method: on the CPU `"pairs"` goes over all triplets one by one; `"sweep"` does not, wherever that is exact
             (finite distances, a margin above 0); `"auto"` takes the faster one. CUDA has pairs alone.
+        ties: items of equal Hamming distance stand in the order (distance, index) with `"index"`, or all at their
+            average rank r with `"mean"`. A swap of two of these changes nothing, and the average precision is the sum
+            over positives of `(C + (c + 1) / 2) / r / N+`, with C positives nearer than, and c at, the positive's
+            distance.
 
     Returns:
         () loss, float32 (float64 for float64 distances). 0 with zero gradient where there is no triplet.
@@ -96,6 +101,7 @@ def order_aware_triplet(
         _registration.index(_OP, "reduction", reduction, REDUCTIONS),
         normalize,
         _registration.index(_OP, "method", method, TRIPLET_METHODS),
+        _registration.index(_OP, "ties", ties, TIES),
     )[0]
     return loss
 
@@ -127,10 +133,10 @@ def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tens
 
 def _backward(ctx: Any, grad_loss: Tensor | None, _: None) -> tuple[Tensor | None, ...]:
     if grad_loss is None:
-        return (None,) * 10
+        return (None,) * 11
     loss, gradient = ctx.saved_tensors
     scaled = torch.ops.fasthash.order_aware_triplet_backward.default(grad_loss, gradient, loss)
-    return (scaled.to(ctx.dtype), *(None,) * 9)
+    return (scaled.to(ctx.dtype), *(None,) * 10)
 
 
 torch.library.register_autograd("fasthash::order_aware_triplet", _backward, setup_context=_setup_context)

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from fasthash import _checks
 from fasthash.reference.hamming_distance import signs_to_distance, unpack_signs
-from fasthash.types import REDUCTIONS, WEIGHTINGS
+from fasthash.types import REDUCTIONS, TIES, WEIGHTINGS
 
 _OP = "order_aware_triplet"
 _LAST = torch.iinfo(torch.int32).max
@@ -21,6 +21,15 @@ class _Side(NamedTuple):
 
     items: Tensor  # (A, L) int64, positions in the row
     valid: Tensor  # (A, L) bool, False for padding
+
+
+class _Ranking(NamedTuple):
+    """Of each item, all (A, M); items with relation 0 come last."""
+
+    place: Tensor  # int64, from 0
+    rank: Tensor  # from 1; an average where items tie
+    count: Tensor  # positives before it; where items tie, before them all
+    partial: Tensor  # the sum of their 1 / rank
 
 
 def order_aware_triplet(
@@ -34,6 +43,7 @@ def order_aware_triplet(
     squared: bool = True,
     reduction: str = "mean",
     normalize: bool = True,
+    ties: str = "index",
 ) -> Tensor:
     """Triplet loss over all (anchor, positive, negative), each weighted by what its swap does to the ranking.
 
@@ -59,6 +69,7 @@ def order_aware_triplet(
         squared: square the hinge.
         reduction: `mean` divides by the number of triplets, `avg_nonzero` by those with a positive hinge, `sum` by 1.
         normalize: False leaves omega as it is.
+        ties: items of equal Hamming distance stand in the order (distance, `index`), or all at their `mean` rank.
 
     Returns:
         () float32, or float64 for float64 distances. Zero with zero gradient where no triplet is valid; NaN where a
@@ -76,6 +87,7 @@ def order_aware_triplet(
     _checks.require_finite_number(_OP, "margin", margin)
     _checks.require_choice(_OP, "weighting", weighting, WEIGHTINGS)
     _checks.require_choice(_OP, "reduction", reduction, REDUCTIONS)
+    _checks.require_choice(_OP, "ties", ties, TIES)
     if distances.dtype != torch.float64:
         distances = distances.float()
     positives, negatives = _side(relation > 0), _side(relation < 0)
@@ -84,8 +96,8 @@ def order_aware_triplet(
     hinge = hinge.masked_fill(~valid, 0.0)
     values = hinge.square() if squared else hinge
     if weighting != "none":
-        order = _rank_order(distances.detach(), relation, anchor_codes, item_codes)
-        omega, factor = _weights(order, relation, positives, negatives, valid, distances.dtype, weighting)
+        ranking = _rank(distances.detach(), relation, anchor_codes, item_codes, ties == "mean")
+        omega, factor = _weights(ranking, positives, negatives, valid, weighting)
         if normalize:
             mean = omega.sum((1, 2)) / valid.sum((1, 2)).clamp(min=1)
             factor = torch.where(mean > 0, mean, torch.ones_like(mean)).reciprocal()
@@ -121,41 +133,42 @@ def _gather(distances: Tensor, side: _Side) -> Tensor:
     return distances.gather(1, side.items).masked_fill(~side.valid, 0.0)
 
 
-def _rank_order(distances: Tensor, relation: Tensor, anchor_codes: Tensor, item_codes: Tensor) -> Tensor:
-    """(A, M) int64: position of the item at each rank; items with relation 0 come last."""
+def _rank(distances: Tensor, relation: Tensor, anchor_codes: Tensor, item_codes: Tensor, averaged: bool) -> _Ranking:
     hamming = signs_to_distance(unpack_signs(anchor_codes), unpack_signs(item_codes))
     hamming = hamming.masked_fill(relation == 0, _LAST)
     by_distance = distances.float().sort(dim=1, stable=True).indices
-    by_hamming = hamming.gather(1, by_distance).sort(dim=1, stable=True).indices
-    return by_distance.gather(1, by_hamming)
+    ranked, by_hamming = hamming.gather(1, by_distance).sort(dim=1, stable=True)
+    order = by_distance.gather(1, by_hamming)
+    first = torch.arange(order.shape[1], device=order.device).expand(order.shape)
+    last = first + 1
+    if averaged:
+        first, last = (torch.searchsorted(ranked, ranked, side=side) for side in ("left", "right"))
+    rank = (first + last + 1).to(distances.dtype) / 2
+    relevant = (relation.gather(1, order) > 0).to(distances.dtype)
+    count, partial = ((sums.cumsum(1) - sums).gather(1, first) for sums in (relevant, relevant / rank))
+    place = order.argsort(dim=1)
+    return _Ranking(place, *(values.gather(1, place) for values in (rank, count, partial)))
 
 
 def _weights(
-    order: Tensor,
-    relation: Tensor,
-    positives: _Side,
-    negatives: _Side,
-    valid: Tensor,
-    dtype: torch.dtype,
-    weighting: str,
+    ranking: _Ranking, positives: _Side, negatives: _Side, valid: Tensor, weighting: str
 ) -> tuple[Tensor, Tensor]:
     """(A, P, N) omega but for a factor, and the factor (A,)."""
-    relevant = (relation.gather(1, order) > 0).to(dtype)
-    rank = torch.arange(1, order.shape[1] + 1, dtype=dtype, device=order.device)
-    total = relevant.sum(1).clamp(min=1)
-    inverse = order.argsort(dim=1)  # rank - 1 of each item
+    place, rank, count, partial = ranking
+    total = positives.valid.sum(1).clamp(min=1)
     if weighting == "delta_ap":
-        count, partial = relevant.cumsum(1), (relevant / rank).cumsum(1)
-        first = (partial - count / rank).gather(1, inverse)  # potential where the positive stands first
-        second = (partial - (count + 1) / rank).gather(1, inverse)
-        factor = total.reciprocal()
+        first = partial - count / rank  # potential where the positive stands first
+        second = partial - (count + 1) / rank
+        factor = total.to(rank.dtype).reciprocal()
+    elif weighting == "delta_ndcg":
+        first = second = -1 / torch.log2(rank + 1)
+        ranks = torch.arange(1, rank.shape[1] + 1, dtype=rank.dtype, device=rank.device)
+        factor = torch.log2(ranks + 1).reciprocal().cumsum(0)[total - 1].reciprocal()
     else:
-        value = 1 / torch.log2(rank + 1) if weighting == "delta_ndcg" else 1 / rank
-        first = second = -value[inverse]
-        ideal = value.cumsum(0)[total.long() - 1]
-        factor = ideal.reciprocal() if weighting == "delta_ndcg" else torch.ones_like(total)
+        first = second = -1 / rank
+        factor = torch.ones_like(rank[:, 0])
     p, n = positives.items, negatives.items
-    in_order = inverse.gather(1, p).unsqueeze(2) < inverse.gather(1, n).unsqueeze(1)
+    in_order = place.gather(1, p).unsqueeze(2) < place.gather(1, n).unsqueeze(1)
     when_in_order = first.gather(1, n).unsqueeze(1) - first.gather(1, p).unsqueeze(2)
     when_not = second.gather(1, p).unsqueeze(2) - second.gather(1, n).unsqueeze(1)
     return torch.where(in_order, when_in_order, when_not).masked_fill_(~valid, 0.0), factor

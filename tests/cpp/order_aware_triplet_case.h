@@ -53,33 +53,46 @@ struct TripletResult {
   std::vector<float> gradient;
 };
 
-inline double average_precision(const std::vector<bool>& relevant) {
-  double hits = 0, total = 0;
-  for (size_t i = 0; i < relevant.size(); ++i)
-    if (relevant[i]) total += ++hits / double(i + 1);
-  return total / hits;
+// `ranks` never fall; where some are equal, a positive counts half of the others and itself as before it.
+inline double average_precision(const std::vector<bool>& relevant, const std::vector<double>& ranks) {
+  double nearer = 0, total = 0;
+  for (size_t first = 0, last = 0; first < ranks.size(); first = last) {
+    double tied = 0;
+    for (; last < ranks.size() && ranks[last] == ranks[first]; ++last) tied += relevant[last];
+    total += tied * (nearer + (tied + 1) / 2) / ranks[first];
+    nearer += tied;
+  }
+  return total / nearer;
 }
 
-inline double ndcg(const std::vector<bool>& relevant) {
+inline double ndcg(const std::vector<bool>& relevant, const std::vector<double>& ranks) {
   double gain = 0, ideal = 0;
   int count = 0;
   for (size_t i = 0; i < relevant.size(); ++i) {
     if (!relevant[i]) continue;
-    gain += 1 / std::log2(double(i) + 2);
+    gain += 1 / std::log2(ranks[i] + 1);
     ideal += 1 / std::log2(double(count++) + 2);
   }
   return gain / ideal;
 }
 
 // Of a list in which the places of a positive and a negative change.
-inline double naive_weight(Weighting weighting, const std::vector<bool>& relevant, size_t p, size_t n) {
+inline double naive_weight(Weighting weighting, const std::vector<bool>& relevant, const std::vector<double>& ranks,
+                           size_t p, size_t n) {
   if (weighting == Weighting::none) return 1;
-  if (weighting == Weighting::rank_difference) return std::fabs(1 / double(p + 1) - 1 / double(n + 1));
+  if (weighting == Weighting::rank_difference) return std::fabs(1 / ranks[p] - 1 / ranks[n]);
   std::vector<bool> swapped = relevant;
   swapped[p] = false;
   swapped[n] = true;
   const auto measure = weighting == Weighting::delta_ap ? average_precision : ndcg;
-  return std::fabs(measure(swapped) - measure(relevant));
+  return std::fabs(measure(swapped, ranks) - measure(relevant, ranks));
+}
+
+inline int naive_hamming(const TripletCase& input, int anchor, int m) {
+  int hamming = 0;
+  for (int w = 0; w < input.width; ++w)
+    hamming += word_distance(input.anchor_codes[anchor * input.width + w], input.item_codes[m * input.width + w]);
+  return hamming;
 }
 
 inline std::vector<int> ranked_items(const TripletCase& input, int anchor) {
@@ -87,13 +100,23 @@ inline std::vector<int> ranked_items(const TripletCase& input, int anchor) {
   for (int m = 0; m < input.items; ++m)
     if (input.relation[anchor * input.items + m]) items.push_back(m);
   const auto key = [&](int m) {
-    int hamming = 0;
-    for (int w = 0; w < input.width; ++w)
-      hamming += word_distance(input.anchor_codes[anchor * input.width + w], input.item_codes[m * input.width + w]);
-    return std::make_tuple(hamming, input.distances[anchor * input.items + m], m);
+    return std::make_tuple(naive_hamming(input, anchor, m), input.distances[anchor * input.items + m], m);
   };
   std::sort(items.begin(), items.end(), [&](int a, int b) { return key(a) < key(b); });
   return items;
+}
+
+inline std::vector<double> naive_ranks(const TripletCase& input, int anchor, const std::vector<int>& items, Ties ties) {
+  std::vector<double> ranks;
+  for (size_t i = 0; i < items.size(); ++i) {
+    double before = 0, tied = 0;
+    for (int other : items) {
+      before += naive_hamming(input, anchor, other) < naive_hamming(input, anchor, items[i]);
+      tied += naive_hamming(input, anchor, other) == naive_hamming(input, anchor, items[i]);
+    }
+    ranks.push_back(ties == Ties::mean ? before + (tied + 1) / 2 : double(i + 1));
+  }
+  return ranks;
 }
 
 struct NaiveTriplet {
@@ -105,6 +128,7 @@ inline std::vector<NaiveTriplet> naive_triplets(const TripletCase& input, int an
   const std::vector<int> items = ranked_items(input, anchor);
   const int8_t* relation = &input.relation[anchor * input.items];
   const float* distances = &input.distances[anchor * input.items];
+  const std::vector<double> ranks = naive_ranks(input, anchor, items, args.ties);
   std::vector<bool> relevant;
   for (int m : items) relevant.push_back(relation[m] > 0);
   std::vector<NaiveTriplet> triplets;
@@ -112,14 +136,15 @@ inline std::vector<NaiveTriplet> naive_triplets(const TripletCase& input, int an
   for (size_t p = 0; p < items.size(); ++p) {
     for (size_t n = 0; n < items.size(); ++n) {
       if (!relevant[p] || relevant[n]) continue;
-      const double weight = naive_weight(args.weighting, relevant, p, n);
+      const double weight = naive_weight(args.weighting, relevant, ranks, p, n);
       const double hinge = args.margin + double(distances[items[p]]) - double(distances[items[n]]);
       triplets.push_back({items[p], items[n], weight, std::max(0.0, hinge)});
       sum += weight;
     }
   }
+  const bool some = sum > 1e-12;  // not where all ranks are one
   for (auto& triplet : triplets)
-    if (args.normalize) triplet.weight *= double(triplets.size()) / sum;
+    if (args.normalize) triplet.weight *= some ? double(triplets.size()) / sum : 0;
   return triplets;
 }
 
@@ -167,6 +192,17 @@ inline void expect_result(const TripletResult& got, const TripletResult& want) {
     error = std::max(error, double(std::fabs(got.gradient[i] - want.gradient[i])));
   }
   CHECK_NEAR(error, 0.0, 5e-6 * largest);
+}
+
+template <class F>  // f(arguments), for either way to rank and to normalize
+void for_each_triplet_ranking(OrderAwareTriplet args, const F& f) {
+  for (Ties ties : {Ties::index, Ties::mean}) {
+    for (bool normalize : {true, false}) {
+      args.ties = ties;
+      args.normalize = normalize;
+      f(args);
+    }
+  }
 }
 
 template <class F>  // f(weighting, squared, reduction)

@@ -14,15 +14,13 @@ namespace {
 
 void expect_brute_force(const TripletCase& input) {
   for_each_triplet_option([&](Weighting weighting, bool squared, Reduction reduction) {
-    OrderAwareTriplet args = input.arguments(weighting, squared, reduction);
-    for (bool normalize : {true, false}) {
-      args.normalize = normalize;
+    for_each_triplet_ranking(input.arguments(weighting, squared, reduction), [&](OrderAwareTriplet args) {
       const TripletResult want = naive_order_aware_triplet(input, args);
       for (TripletMethod method : {TripletMethod::automatic, TripletMethod::pairs, TripletMethod::sweep}) {
         args.method = method;
         expect_result(triplet_on_cpu(input, args), want);
       }
-    }
+    });
   });
 }
 
@@ -40,6 +38,36 @@ TEST(order_aware_triplet_of_many_anchors_in_blocks) {
   expect_brute_force(input);
 }
 
+// Every Hamming distance ties, then every distance too: with average ranks no weight is left.
+TEST(order_aware_triplet_of_equal_codes) {
+  TripletCase input(3, 40, 1);
+  std::fill(input.item_codes.begin(), input.item_codes.end(), uint8_t(5));
+  expect_brute_force(input);
+  std::fill(input.distances.begin(), input.distances.end(), 2.5f);
+  expect_brute_force(input);
+  OrderAwareTriplet args = input.arguments(Weighting::delta_ap, true, Reduction::mean);
+  args.ties = Ties::mean;
+  CHECK_EQ(triplet_on_cpu(input, args).loss, 0.0);
+}
+
+// The weights of the few pairs that do not tie are a million times the mean: no case for sums of potentials.
+TEST(a_sweep_gives_way_where_nearly_all_items_tie) {
+  TripletCase input(1, 3000, 1);
+  std::fill(input.anchor_codes.begin(), input.anchor_codes.end(), uint8_t(0));
+  std::fill(input.item_codes.begin(), input.item_codes.end(), uint8_t(0));
+  std::fill(input.relation.begin(), input.relation.end(), int8_t(-1));
+  std::fill_n(input.relation.begin(), 1000, int8_t(1));
+  input.item_codes.back() = 1;
+  OrderAwareTriplet args = input.arguments(Weighting::rank_difference, true, Reduction::mean);
+  args.ties = Ties::mean;
+  args.method = TripletMethod::pairs;
+  const TripletResult want = triplet_on_cpu(input, args);
+  args.method = TripletMethod::sweep;
+  const TripletResult got = triplet_on_cpu(input, args);
+  expect_result(got, want);
+  CHECK(want.loss > 0);
+}
+
 // Where pairs are looked at one by one, whatever the method: margins that equal distances may not have.
 TEST(a_sweep_gives_way_where_it_would_not_be_exact) {
   const TripletCase input(3, 30, 1);
@@ -54,14 +82,17 @@ TEST(a_sweep_gives_way_where_it_would_not_be_exact) {
 
 TEST(a_sweep_of_long_lists_equals_all_pairs) {
   for (const TripletCase& input : {TripletCase(2, 3000, 1), TripletCase(2, 1500, 40)}) {
-    OrderAwareTriplet args = input.arguments(Weighting::delta_ap, true, Reduction::mean);
-    args.method = TripletMethod::pairs;
-    const TripletResult want = triplet_on_cpu(input, args);
-    args.method = TripletMethod::sweep;
-    const TripletResult swept = triplet_on_cpu(input, args);
-    expect_result(swept, want);
-    args.method = TripletMethod::automatic;
-    CHECK(triplet_on_cpu(input, args).gradient == swept.gradient);
+    for (Ties ties : {Ties::index, Ties::mean}) {
+      OrderAwareTriplet args = input.arguments(Weighting::delta_ap, true, Reduction::mean);
+      args.ties = ties;
+      args.method = TripletMethod::pairs;
+      const TripletResult want = triplet_on_cpu(input, args);
+      args.method = TripletMethod::sweep;
+      const TripletResult swept = triplet_on_cpu(input, args);
+      expect_result(swept, want);
+      args.method = TripletMethod::automatic;
+      CHECK(triplet_on_cpu(input, args).gradient == swept.gradient);
+    }
   }
 }
 

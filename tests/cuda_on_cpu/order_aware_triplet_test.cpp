@@ -24,33 +24,35 @@ TripletResult run(const TripletCase& input, OrderAwareTriplet args) {
 TEST(order_aware_triplet_equals_brute_force) {
   const TripletCase input(2, 37, 2);
   for_each_triplet_option([&](Weighting weighting, bool squared, Reduction reduction) {
-    OrderAwareTriplet args = input.arguments(weighting, squared, reduction);
-    for (bool normalize : {true, false}) {
-      args.normalize = normalize;
+    for_each_triplet_ranking(input.arguments(weighting, squared, reduction), [&](const OrderAwareTriplet& args) {
       expect_result(run(input, args), naive_order_aware_triplet(input, args));
-    }
+    });
   });
 }
 
 TEST(order_aware_triplet_of_any_length_in_any_order) {
   for (int items : {1, 2, 3, 31, 64, 65}) {
     const TripletCase input(2, items, 1, unsigned(items));
-    const OrderAwareTriplet args = input.arguments(Weighting::delta_ap, true, Reduction::avg_nonzero);
-    const TripletResult want = naive_order_aware_triplet(input, args);
-    const TripletResult first = run(input, args);
-    in_every_order([&] {
-      const TripletResult again = run(input, args);
-      expect_result(again, want);
-      CHECK(again.loss == first.loss && same_bits(again.gradient, first.gradient));
-    });
+    OrderAwareTriplet args = input.arguments(Weighting::delta_ap, true, Reduction::avg_nonzero);
+    for (Ties ties : {Ties::index, Ties::mean}) {
+      args.ties = ties;
+      const TripletResult want = naive_order_aware_triplet(input, args);
+      const TripletResult first = run(input, args);
+      in_every_order([&] {
+        const TripletResult again = run(input, args);
+        expect_result(again, want);
+        CHECK(again.loss == first.loss && same_bits(again.gradient, first.gradient));
+      });
+    }
   }
 }
 
 // More items than threads; more than shared memory holds, which puts the lists into the workspace.
 TEST(order_aware_triplet_of_long_lists_equals_the_cpu) {
   for (const TripletCase& input : {TripletCase(3, 257, 6), TripletCase(2, 3600, 2)}) {
-    for (Weighting weighting : {Weighting::none, Weighting::delta_ap}) {
-      const OrderAwareTriplet args = input.arguments(weighting, true, Reduction::mean);
+    for (Weighting weighting : {Weighting::none, Weighting::delta_ap, Weighting::delta_ndcg}) {
+      OrderAwareTriplet args = input.arguments(weighting, true, Reduction::mean);
+      args.ties = weighting == Weighting::delta_ndcg ? Ties::mean : Ties::index;
       const TripletResult once = run(input, args);
       expect_result(once, triplet_on_cpu(input, args));
       CHECK(same_bits(run(input, args).gradient, once.gradient));

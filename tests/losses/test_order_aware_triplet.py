@@ -25,7 +25,14 @@ def expected_loss(embeddings, items, relation, margin, **options):
 
 @pytest.mark.parametrize("backend", ["fused", "reference"])
 @pytest.mark.parametrize(
-    "options", [{}, {"weighting": "none", "squared": False}, {"reduction": "sum"}, {"reduction": "avg_nonzero"}]
+    "options",
+    [
+        {},
+        {"weighting": "none", "squared": False},
+        {"reduction": "sum"},
+        {"reduction": "avg_nonzero"},
+        {"ties": "mean", "weighting": "rank_difference", "normalize": False},
+    ],
 )
 def test_equals_the_definition(backend, options):
     embeddings, labels = batch()
@@ -138,6 +145,7 @@ def test_nan_is_refused_or_passed_on():
             {"weighting": "rank"},
             "weighting must be one of 'none', 'delta_ap', .*, got 'rank'",
         ),
+        ({"ties": "first"}, "ties must be one of 'index', 'mean', got 'first'"),
         ({"reduction": "max"}, "reduction must be one of 'mean', 'sum', 'avg_nonzero', got 'max'"),
         ({"backend": "torch"}, "backend must be one of 'fused', 'reference', got 'torch'"),
     ],

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fasthash import _C, ops, reference
-from fasthash.types import REDUCTIONS, TRIPLET_METHODS, WEIGHTINGS
+from fasthash.types import REDUCTIONS, TIES, TRIPLET_METHODS, WEIGHTINGS
 from tests.cases import FLOAT_DTYPES, triplet_case
 from tests.kernels import Kernels
 
@@ -27,19 +27,26 @@ def wide(dtype: torch.dtype) -> torch.dtype:
 
 
 def raw(
-    kernels: Kernels, arguments, weighting="delta_ap", squared=True, reduction="mean", normalize=True, method="auto"
+    kernels: Kernels,
+    arguments,
+    weighting="delta_ap",
+    squared=True,
+    reduction="mean",
+    normalize=True,
+    ties="index",
+    method="auto",
 ):
     tensors = [t.to(kernels.device) for t in arguments]
     options = (WEIGHTINGS.index(weighting), squared, REDUCTIONS.index(reduction), normalize)
-    options += (TRIPLET_METHODS.index(method),)
+    options += (TRIPLET_METHODS.index(method), TIES.index(ties))
     return [t.cpu() for t in kernels.ops.order_aware_triplet(*tensors, MARGIN, *options)]
 
 
-def expected(arguments, weighting="delta_ap", squared=True, reduction="mean", normalize=True):
+def expected(arguments, weighting="delta_ap", squared=True, reduction="mean", normalize=True, ties="index"):
     """The reference in float64: its ranks come from the float32 distances, as the op's do."""
     distances = arguments[0].double().requires_grad_()
     options = {"weighting": weighting, "squared": squared, "reduction": reduction}
-    options["normalize"] = normalize
+    options |= {"normalize": normalize, "ties": ties}
     loss = reference.order_aware_triplet(distances, *arguments[1:], margin=MARGIN, **options)
     return loss.detach(), torch.autograd.grad(loss, distances)[0]
 
@@ -59,17 +66,17 @@ def check(kernels: Kernels, arguments, *options, method="auto"):
 @pytest.mark.parametrize(("weighting", "squared", "reduction"), OPTIONS)
 def test_matches_the_reference(kernels, dtype, weighting, squared, reduction):
     for anchors, items in ((5, 9), (3, 34)):
-        for normalize in (True, False):
-            check(kernels, triplet_case(anchors, items, dtype=dtype), weighting, squared, reduction, normalize)
+        for ranking in itertools.product((True, False), TIES):
+            check(kernels, triplet_case(anchors, items, dtype=dtype), weighting, squared, reduction, *ranking)
 
 
 @pytest.mark.parametrize("dtype", FLOAT_DTYPES, ids=str)
 @pytest.mark.parametrize(("weighting", "squared", "reduction"), OPTIONS)
 def test_a_sweep_matches_the_reference(dtype, weighting, squared, reduction):
     for anchors, items, bits in ((5, 9, 6), (3, 34, 12), (2, 200, 3)):
-        for normalize in (True, False):
+        for ranking in itertools.product((True, False), TIES):
             arguments = triplet_case(anchors, items, bits, dtype=dtype)
-            check(CPU, arguments, weighting, squared, reduction, normalize, method="sweep")
+            check(CPU, arguments, weighting, squared, reduction, *ranking, method="sweep")
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
@@ -162,6 +169,31 @@ def test_one_item_on_a_side(kernels, kind, weighting, squared, reduction):
 def test_equal_items_take_the_order_of_their_index(kernels):
     _, relation, *codes = triplet_case(4, 40)
     check(kernels, (torch.ones(4, 40), relation, codes[0], codes[1][:1].expand(40, -1)))
+
+
+def test_average_ranks_do_not_look_at_the_order_of_ties(kernels):
+    _, relation, *codes = triplet_case(1, 40, bits=3)
+    distances = torch.ones(1, 40)
+    order = torch.randperm(40)
+    moved = (distances, relation[:, order], codes[0], codes[1][order])
+    loss, gradient = raw(kernels, (distances, relation, *codes), ties="mean")
+    moved_loss, moved_gradient = raw(kernels, moved, ties="mean")
+    assert moved_loss.item() == pytest.approx(loss.item(), rel=1e-6)
+    torch.testing.assert_close(moved_gradient, gradient[:, order], rtol=1e-5, atol=1e-7)
+    assert raw(kernels, moved)[0].item() != pytest.approx(
+        raw(kernels, (distances, relation, *codes))[0].item(), rel=1e-3
+    )
+
+
+@pytest.mark.parametrize("weighting", WEIGHTINGS[1:])
+@pytest.mark.parametrize("normalize", [True, False])
+def test_equal_codes_weigh_nothing_with_average_ranks(kernels, weighting, normalize):
+    distances, relation, *codes = triplet_case(4, 40, levels=None)
+    equal = (distances, relation, codes[0], codes[1][:1].expand(40, -1))
+    for method in ("auto", "pairs") if kernels.name != "cpu" else TRIPLET_METHODS:
+        loss, gradient = raw(kernels, equal, weighting, True, "mean", normalize, "mean", method)
+        assert loss == 0
+        assert torch.equal(gradient, torch.zeros_like(gradient))
 
 
 def test_zeros_of_both_signs_are_equal(kernels):
@@ -308,6 +340,7 @@ def test_bad_tensors_are_named(position, value, message):
             "weighting must be one of .*none.*, .*delta_ap.*, .*delta_ndcg.*, .*rank_difference.*, got 'ndcg'",
         ),
         ({"method": "fenwick"}, "method must be one of .*auto.*, .*pairs.*, .*sweep.*, got 'fenwick'"),
+        ({"ties": "first"}, "ties must be one of .*index.*, .*mean.*, got 'first'"),
         ({"reduction": "max"}, "reduction must be one of .*mean.*, .*sum.*, .*avg_nonzero.*, got 'max'"),
     ],
 )
@@ -321,6 +354,7 @@ def test_bad_options_are_named(option, message):
     [
         ((4, True, 0), r"weighting must be 0 \(none\), .* or 3 \(rank difference\), got 4"),
         ((1, True, 0, True, 3), r"method must be 0 \(auto\), 1 \(pairs\) or 2 \(sweep\), got 3"),
+        ((1, True, 0, True, 0, 2), r"ties must be 0 \(index\) or 1 \(mean\), got 2"),
         ((1, True, -1), r"reduction must be 0 \(mean\), 1 \(sum\) or 2 \(avg_nonzero\), got -1"),
     ],
 )

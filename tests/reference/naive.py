@@ -37,51 +37,69 @@ def hamming(a, b):
     return sum((x ^ y).bit_count() for x, y in zip(a, b, strict=True))
 
 
-def average_precision(relevance):
-    hits, total = 0, 0.0
-    for rank, relevant in enumerate(relevance, 1):
-        hits += relevant
-        total += relevant * hits / rank
-    return total / hits
+def average_precision(relevance, ranks):
+    """A positive counts the positives of smaller rank, and half of those of its own and one half."""
+    hits = [rank for rank, relevant in zip(ranks, relevance, strict=True) if relevant]
+    before = [sum(other < rank for other in hits) + (sum(other == rank for other in hits) + 1) / 2 for rank in hits]
+    return sum(count / rank for count, rank in zip(before, hits, strict=True)) / len(hits)
 
 
-def ndcg(relevance):
-    gains = [1 / math.log2(rank + 1) for rank in range(1, len(relevance) + 1)]
-    return sum(gain for gain, hit in zip(gains, relevance, strict=True) if hit) / sum(gains[: sum(relevance)])
+def ndcg(relevance, ranks):
+    best = sum(1 / math.log2(rank + 1) for rank in range(1, sum(relevance) + 1))
+    return sum(1 / math.log2(rank + 1) for rank, hit in zip(ranks, relevance, strict=True) if hit) / best
 
 
-def swap_weight(weighting, relevance, first, second):
+def swap_weight(weighting, relevance, ranks, first, second):
     """How much the measure of the list changes when the items at two places swap, by doing it."""
     if weighting == "none":
         return 1.0
     if weighting == "rank_difference":
-        return abs(1 / (first + 1) - 1 / (second + 1))
+        return abs(1 / ranks[first] - 1 / ranks[second])
     swapped = list(relevance)
     swapped[first], swapped[second] = swapped[second], swapped[first]
     measure = {"delta_ap": average_precision, "delta_ndcg": ndcg}[weighting]
-    return abs(measure(swapped) - measure(relevance))
+    return abs(measure(swapped, ranks) - measure(relevance, ranks))
 
 
-def anchor_triplets(distances, ranked_distances, relation, hamming_row, margin, weighting, normalize):
+def ranks_of(hammings, ties):
+    """Of a sorted list."""
+    if ties == "index":
+        return list(range(1, len(hammings) + 1))
+    return [sum(h < own for h in hammings) + (hammings.count(own) + 1) / 2 for own in hammings]
+
+
+def anchor_triplets(distances, ranked_distances, relation, hamming_row, margin, weighting, normalize, ties):
     """(omega_hat, hinge) of every triplet of one anchor."""
     items = [i for i, kind in enumerate(relation) if kind != 0]
     items.sort(key=lambda i: (hamming_row[i], ranked_distances[i], i))
     relevance = [relation[i] > 0 for i in items]
+    ranks = ranks_of([hamming_row[i] for i in items], ties)
     place = {item: rank for rank, item in enumerate(items)}
     pairs = list(product([i for i in items if relation[i] > 0], [i for i in items if relation[i] < 0]))
-    omegas = [swap_weight(weighting, relevance, place[p], place[n]) for p, n in pairs]
+    omegas = [swap_weight(weighting, relevance, ranks, place[p], place[n]) for p, n in pairs]
     mean = sum(omegas) / max(1, len(pairs)) if normalize else 1.0
+    mean = mean if mean > 1e-12 else 1.0  # all items tie: every weight is 0
     return [(w / mean, max(0.0, margin + distances[p] - distances[n])) for (p, n), w in zip(pairs, omegas, strict=True)]
 
 
 def order_aware_triplet(
-    distances, ranked, relation, anchor_codes, item_codes, margin, weighting, squared, reduction, normalize=True
+    distances,
+    ranked,
+    relation,
+    anchor_codes,
+    item_codes,
+    margin,
+    weighting,
+    squared,
+    reduction,
+    normalize=True,
+    ties="index",
 ):
     """All arguments but the options are nested lists; `ranked` are the distances that the ranks are taken from."""
     terms = []
     for row, ranks, kinds, code in zip(distances, ranked, relation, anchor_codes, strict=True):
         hamming_row = [hamming(code, item) for item in item_codes]
-        terms += anchor_triplets(row, ranks, kinds, hamming_row, margin, weighting, normalize)
+        terms += anchor_triplets(row, ranks, kinds, hamming_row, margin, weighting, normalize, ties)
     total = sum(weight * hinge ** (2 if squared else 1) for weight, hinge in terms)
     positive = sum(hinge > 0 for _, hinge in terms)
     return total / max(1, {"mean": len(terms), "avg_nonzero": positive, "sum": 1}[reduction])

@@ -38,12 +38,13 @@ def naive_loss(distances, relation, anchor_codes, item_codes, **options):
     levels=st.sampled_from([None, 1, 3]),
     seed=st.integers(0, 999),
     normalize=st.booleans(),
+    ties=st.sampled_from(["index", "mean"]),
 )
 @settings(max_examples=15, deadline=None)
-def test_equals_brute_force_swaps(weighting, squared, reduction, anchors, items, levels, seed, normalize):
+def test_equals_brute_force_swaps(weighting, squared, reduction, anchors, items, levels, seed, normalize, ties):
     arguments = case(anchors, items, seed, levels=levels)
     options = {"margin": 0.8, "weighting": weighting, "squared": squared, "reduction": reduction}
-    options["normalize"] = normalize
+    options |= {"normalize": normalize, "ties": ties}
     loss = reference.order_aware_triplet(*arguments, **options)
     assert loss.shape == ()
     assert loss.item() == pytest.approx(naive_loss(*arguments, **options), rel=1e-9, abs=1e-12)

@@ -14,6 +14,8 @@ namespace fasthash {
 // Sent through operator schemas as integers; the order is part of the interface.
 enum class Weighting : int32_t { none, delta_ap, delta_ndcg, rank_difference };
 enum class Reduction : int32_t { mean, sum, avg_nonzero };
+// Items of equal Hamming distance stand in the order (distance, index), or all at their average rank.
+enum class Ties : int32_t { index, mean };
 // How the CPU adds up the triplets of an anchor: one by one, in O(P N), or by a sweep over the sorted items, in
 // O((P + N) (log(P + N) + sqrt(bits))). `automatic` takes the faster one.
 enum class TripletMethod : int32_t { automatic, pairs, sweep };
@@ -39,6 +41,7 @@ struct OrderAwareTriplet {
   Reduction reduction;
   bool normalize;        // weights of mean one for each anchor
   TripletMethod method;  // on the CPU; a sweep needs finite distances and a margin above 0
+  Ties ties;
 };
 
 // The two numbers that stand once all anchors are summed.
@@ -57,11 +60,13 @@ void order_aware_triplet_rescale_cpu(const OrderAwareTriplet& args, double scale
 // float64 distances, else float32; `workspace` holds order_aware_triplet_cuda_workspace(args) bytes, aligned to 16.
 int order_aware_triplet_cuda(const OrderAwareTriplet& args, void* loss, void* workspace, void* stream);
 
-// The lists of one anchor: per item a sort key or a partial sum, three numbers in the computing type, two integers.
-// Up to shared_bytes they lie in shared memory; longer ones in the workspace, one room for each of the blocks that run.
+// The lists of one anchor: per item a sort key or a partial sum, three numbers in the computing type, two integers,
+// with average ranks five. Up to shared_bytes they lie in shared memory; longer ones in the workspace, one room for
+// each of the blocks that run.
 constexpr int64_t triplet_cuda_shared_bytes = 96 * 1024, triplet_cuda_max_rooms = 256;
 inline int64_t triplet_cuda_room_bytes(const OrderAwareTriplet& args) {
-  const int64_t per_item = 8 + 3 * (args.dtype == Dtype::float64 ? 8 : 4) + 2 * 4;
+  const int64_t integers = args.ties == Ties::mean ? 5 : 2;
+  const int64_t per_item = 8 + 3 * (args.dtype == Dtype::float64 ? 8 : 4) + integers * 4;
   return (args.items * per_item + 15) / 16 * 16;
 }
 inline int64_t order_aware_triplet_cuda_workspace(const OrderAwareTriplet& args) {

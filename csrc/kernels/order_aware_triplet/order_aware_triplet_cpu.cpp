@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <algorithm>
 #include <cmath>
+#include <numeric>
 #include <type_traits>
 #include <vector>
 
@@ -24,6 +25,9 @@ constexpr int64_t tile_positives = 256, tile_negatives = 1024;
 
 // Where a sweep is the faster one, measured with 512-bit vectors; with shorter ones it is so a little earlier.
 constexpr double sweep_pairs_per_item = 80;
+// Weights are differences of potentials. Where most items tie they are far smaller than these, so that rounding of sums
+// of potentials would show.
+constexpr double largest_sweep_factor = 1e6;
 
 template <class C>
 TripletTileSum tile_scalar(const TripletTile<C>& tile) {
@@ -126,7 +130,7 @@ class AnchorLoss {
       factor = list_by_rank(no_hamming_.data());
     else
       list_by_index();
-    if (sweeping) return sweep(anchor, factor, gradient);
+    if (sweeping && factor < largest_sweep_factor) return sweep(anchor, factor, gradient);
     positives_.normalize(factor);
     negatives_.normalize(factor);
     const TripletTileSum sum = sum_pairs();
@@ -182,22 +186,53 @@ class AnchorLoss {
   // Returns the factor on the weights.
   double list_by_rank(const int32_t* hamming) {
     const uint32_t* ranked = rank(hamming);
-    double partial = 0, weights = 0, ideal = 0;
-    for (int64_t i = 0; i < order_.count(); ++i) {
-      const double value = values_[i + 1];
-      const bool positive = relation_[ranked[i]] > 0;
-      if (positive) partial += value;
-      if (i < positive_count_) ideal += value;
-      const auto potentials =
-          args_.weighting == Weighting::none
-              ? unweighted_potentials(positive)
-              : item_potentials(args_.weighting, partial, double(positives_.count + positive), value);
-      weights += positive ? positive_weight_share(potentials, double(negatives_.count), double(negative_count_))
-                          : negative_weight_share(potentials, double(positives_.count), double(positive_count_));
-      list(ranked[i], hamming[ranked[i]], potentials);
+    double partial = 0, weights = 0;
+    for (int64_t first = 0, last = 0; first < order_.count(); first = last) {
+      last = end_of_tie(ranked, first, hamming);
+      const double value = value_of(first, last);
+      const Tie tie{positives_.count, negatives_.count, count_positives(ranked, first, last), last - first};
+      const auto shared = item_potentials(args_.weighting, partial, double(tie.nearer_positives), value);
+      for (int64_t i = first; i < last; ++i) {
+        const bool positive = relation_[ranked[i]] > 0;
+        const auto potentials = args_.weighting == Weighting::none ? unweighted_potentials(positive) : shared;
+        weights += share_of(positive, potentials, tie);
+        list(ranked[i], hamming[ranked[i]], potentials);
+      }
+      partial += double(tie.positives) * value;
     }
-    if (!args_.normalize) return weight_factor(args_.weighting, double(positive_count_), ideal);
-    return weight_normalizer(weights, double(positive_count_) * double(negative_count_));
+    if (args_.normalize) return weight_normalizer(weights, double(positive_count_) * double(negative_count_));
+    const double ideal = std::accumulate(values_.begin() + 1, values_.begin() + 1 + positive_count_, 0.0);
+    return weight_factor(args_.weighting, double(positive_count_), ideal);
+  }
+
+  // Items that share a rank.
+  struct Tie {
+    int64_t nearer_positives, nearer_negatives, positives, size;
+  };
+
+  int64_t end_of_tie(const uint32_t* ranked, int64_t first, const int32_t* hamming) const {
+    int64_t last = first + 1;
+    if (args_.ties == Ties::index || args_.weighting == Weighting::none) return last;
+    while (last < order_.count() && hamming[ranked[last]] == hamming[ranked[first]]) ++last;
+    return last;
+  }
+
+  double value_of(int64_t first, int64_t last) const {
+    return last == first + 1 ? values_[last] : rank_value(args_.weighting, double(first + last + 1) / 2);
+  }
+
+  int64_t count_positives(const uint32_t* ranked, int64_t first, int64_t last) const {
+    int64_t count = 0;
+    for (int64_t i = first; i < last; ++i) count += relation_[ranked[i]] > 0;
+    return count;
+  }
+
+  double share_of(bool positive, Potentials<double> potentials, const Tie& tie) const {
+    const int64_t others = positive ? negative_count_ : positive_count_;
+    const int64_t before = positive ? tie.nearer_negatives : tie.nearer_positives;
+    const int64_t tied = positive ? tie.size - tie.positives : tie.positives;
+    // Without ties the item itself is all of `tie`, and of its own side.
+    return weight_share(positive, potentials, double(before), double(others - before - tied));
   }
 
   // The sides are in rank order; their places by distance come from the order in which ranking began.

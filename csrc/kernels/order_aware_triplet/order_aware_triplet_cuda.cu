@@ -29,6 +29,10 @@ struct Lists {
   C *distance, *first, *second;  // (M) of positives, margin + distance
   uint32_t* items;
   int32_t* before;  // (M) items of the other side that stand before
+  // With average ranks only. Positives stand before the negatives that they tie with.
+  int32_t* nearer;      // (M) positives of a smaller Hamming distance
+  int32_t* tied;        // (M) items of the other side at the same one
+  int32_t* twice_rank;  // (M)
 
   __device__ Lists(unsigned char* room, int64_t capacity)
       : keys(reinterpret_cast<uint64_t*>(room)),
@@ -37,7 +41,10 @@ struct Lists {
         first(distance + capacity),
         second(first + capacity),
         items(reinterpret_cast<uint32_t*>(second + capacity)),
-        before(reinterpret_cast<int32_t*>(items + capacity)) {}
+        before(reinterpret_cast<int32_t*>(items + capacity)),
+        nearer(before + capacity),
+        tied(nearer + capacity),
+        twice_rank(tied + capacity) {}
 };
 
 struct Counts {
@@ -63,6 +70,7 @@ struct Anchor {
   __device__ const T* distances() const { return static_cast<const T*>(args.distances) + row * args.distance_stride; }
   __device__ C* gradient() const { return static_cast<C*>(args.gradient) + row * args.items; }
   __device__ bool weighted() const { return args.weighting != Weighting::none; }
+  __device__ bool averaged() const { return weighted() && args.ties == Ties::mean; }
 
   // Keys of all items; without weights only the side and the index count.
   __device__ Counts make_keys() const {
@@ -92,6 +100,10 @@ struct Anchor {
         lists.before[i] = positive ? 0 : n.positives;
         continue;
       }
+      if (averaged()) {
+        find_average(i, n);
+        continue;
+      }
       const int begin = positive ? n.positives : 0, count = positive ? n.negatives : n.positives;
       lists.before[i] =
           count_before(lists.keys + begin, lists.items + begin, count, lists.keys[i] ^ negative_bit, lists.items[i]);
@@ -99,12 +111,38 @@ struct Anchor {
     __syncthreads();
   }
 
+  // How many items of one side are nearer in Hamming distance than a key is, or at most as near as it.
+  __device__ int count_nearer(bool positive, uint64_t key, bool as_near, Counts n) const {
+    const int begin = positive ? 0 : n.positives, count = positive ? n.positives : n.negatives;
+    const uint64_t first = (positive ? 0 : negative_bit) | (key & ~negative_bit) >> 32 << 32;
+    const uint32_t last = 0xffffffffu;
+    return count_before(lists.keys + begin, lists.items + begin, count, as_near ? first | last : first,
+                        as_near ? last : 0u);
+  }
+
+  __device__ void find_average(int i, Counts n) const {
+    const bool positive = i < n.positives;
+    const uint64_t key = lists.keys[i];
+    const int positives = count_nearer(true, key, false, n), negatives = count_nearer(false, key, false, n);
+    const int tied_positives = count_nearer(true, key, true, n) - positives;
+    const int tied_negatives = count_nearer(false, key, true, n) - negatives;
+    lists.before[i] = positive ? negatives : positives + tied_positives;
+    lists.nearer[i] = positives;
+    lists.tied[i] = positive ? tied_negatives : tied_positives;
+    lists.twice_rank[i] = 2 * (positives + negatives) + tied_positives + tied_negatives + 1;
+  }
+
+  __device__ double rank_of(int i, Counts n) const {
+    if (averaged()) return 0.5 * double(lists.twice_rank[i]);
+    return double((i < n.positives ? i : i - n.positives) + 1 + lists.before[i]);
+  }
+
   // Of the ranks of the positives. Overwrites the keys.
   __device__ void sum_inverse_ranks(Counts n) const {
     double carried = 0;
     for (int begin = 0; begin < n.positives; begin += threads) {
       const int i = begin + int(threadIdx.x);
-      const double inverse = i < n.positives ? 1.0 / double(i + 1 + lists.before[i]) : 0.0;
+      const double inverse = i < n.positives ? 1.0 / rank_of(i, n) : 0.0;
       const Scan<double> scan = block_exclusive_scan(inverse, scratch);
       if (i < n.positives) lists.partial[i] = carried + scan.before + inverse;
       carried += scan.total;
@@ -113,13 +151,19 @@ struct Anchor {
   }
 
   __device__ Potentials<double> potentials_of(int i, Counts n) const {
-    if (!weighted()) return unweighted_potentials(i < n.positives);
-    const int before = lists.before[i];
     const bool positive = i < n.positives;
-    const int count = positive ? i + 1 : before;  // positives up to here
-    const double rank = double((positive ? i : i - n.positives) + 1 + before);
+    if (!weighted()) return unweighted_potentials(positive);
+    const int count = averaged() ? lists.nearer[i] : positive ? i : lists.before[i];  // positives before it
     return item_potentials(args.weighting, count ? lists.partial[count - 1] : 0.0, count,
-                           rank_value(args.weighting, rank));
+                           rank_value(args.weighting, rank_of(i, n)));
+  }
+
+  __device__ double share_of(int i, Counts n) const {
+    const bool positive = i < n.positives;
+    const int before = lists.before[i], behind = (positive ? n.negatives : n.positives) - before;
+    const int tied = averaged() ? lists.tied[i] : 0;
+    return weight_share(positive, potentials_of(i, n), positive ? before : before - tied,
+                        positive ? behind - tied : behind);
   }
 
   // The factor on the weights, whose sum over all pairs this thread knows a part of.
@@ -134,11 +178,7 @@ struct Anchor {
 
   __device__ void fill_lists(Counts n) const {
     double sum = 0;
-    for (int i = int(threadIdx.x); i < n.positives + n.negatives; i += threads) {
-      const Potentials<double> item = potentials_of(i, n);
-      sum += i < n.positives ? positive_weight_share(item, lists.before[i], n.negatives)
-                             : negative_weight_share(item, lists.before[i], n.positives);
-    }
+    for (int i = int(threadIdx.x); i < n.positives + n.negatives; i += threads) sum += share_of(i, n);
     const double factor = factor_of(sum, n);
     for (int i = int(threadIdx.x); i < n.positives + n.negatives; i += threads) {
       const Potentials<double> item = potentials_of(i, n);

@@ -29,9 +29,10 @@ FH_HD inline double rank_value(Weighting weighting, double rank) {
   return weighting == Weighting::delta_ndcg ? 1.0 / log2(rank + 1.0) : 1.0 / rank;
 }
 
-// Of the item at a rank r that counts for `value`, with C = `count` positives among the first r, and R = `partial`, the
-// sum of 1 / u over the ranks u <= r of positives: R - C / r and R - (C + 1) / r for N+ |delta AP|; for a difference of
-// values, -value. Without weights every pair has the difference 1.
+// Of an item at a rank r that counts for `value`, with C = `count` positives before it and R = `partial` the sum of
+// 1 / u over their ranks u: R - C / r and R - (C + 1) / r for N+ |delta AP|; for a difference of values, -value. With
+// average ranks, and C positives nearer in Hamming distance, the same is the change of the average precision in which a
+// positive among c that tie counts (C + (c + 1) / 2) / r. Without weights every pair has the difference 1.
 FH_HD inline Potentials<double> item_potentials(Weighting weighting, double partial, double count, double value) {
   if (weighting != Weighting::delta_ap) return {-value, -value};
   const double first = partial - count * value;
@@ -46,18 +47,15 @@ FH_HD inline T pair_weight(bool positive_first, Potentials<T> positive, Potentia
   return positive_first ? negative.first - positive.first : positive.second - negative.second;
 }
 
-// What an item at hand adds to the sum of the weights over all pairs: as a positive with `others` negatives of which
-// `before` stand before it, as a negative with `others` positives of which `before` stand before it.
-FH_HD inline double positive_weight_share(Potentials<double> item, double before, double others) {
-  return item.second * before - item.first * (others - before);
-}
-FH_HD inline double negative_weight_share(Potentials<double> item, double before, double others) {
-  return item.first * before - item.second * (others - before);
+// What an item at hand adds to the sum of the weights over all pairs, with so many items of the other side before and
+// behind it. Those of the same average rank are neither.
+FH_HD inline double weight_share(bool positive, Potentials<double> item, double before, double behind) {
+  return positive ? item.second * before - item.first * behind : item.first * before - item.second * behind;
 }
 
-// The factor that brings the mean weight of an anchor to one.
+// The factor that brings the mean weight of an anchor to one; 0 where all weights are 0, as where all ranks are one.
 FH_HD inline double weight_normalizer(double weight_sum, double pairs) {
-  return weight_sum > 0 ? pairs / weight_sum : 1.0;
+  return weight_sum > 0 ? pairs / weight_sum : 0.0;
 }
 // The factor that weights which are not brought to one still have: 1 / N+ for AP, 1 / ideal DCG for NDCG, where
 // `ideal` is the sum of the values of the first N+ ranks.
