@@ -23,8 +23,11 @@ const Variants<TripletTileSum(const TripletTile<float>&)> tile_variants{"order_a
 // negatives fit the first-level cache.
 constexpr int64_t tile_positives = 256, tile_negatives = 1024;
 
-// Where a sweep is the faster one, measured with 512-bit vectors; with shorter ones it is so a little earlier.
-constexpr double sweep_pairs_per_item = 80;
+// From so many pairs for each item on a sweep is the faster one, measured with vectors of 512 and of 256 bits.
+double sweep_pairs_per_item() {
+  const Machine machine = machine_in_use();
+  return machine == Machine::avx512 || machine == Machine::avx512_vpopcnt ? 160 : 80;
+}
 // Weights are differences of potentials. Where most items tie they are far smaller than these, so that rounding of sums
 // of potentials would show.
 constexpr double largest_sweep_factor = 1e6;
@@ -153,7 +156,7 @@ class AnchorLoss {
   bool sweeps() const {
     const double p = double(positive_count_), n = double(negative_count_);
     if (args_.method == TripletMethod::pairs) return false;
-    if (args_.method == TripletMethod::automatic && p * n < sweep_pairs_per_item * (p + n)) return false;
+    if (args_.method == TripletMethod::automatic && p * n < sweep_pairs_per_item() * (p + n)) return false;
     double farthest = 0;
     bool finite = true;
     for (int64_t m = 0; m < args_.items; ++m) {
