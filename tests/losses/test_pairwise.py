@@ -128,6 +128,23 @@ def test_equals_the_formula(name, backend, case):
     assert found.item() == pytest.approx(naive(name, *arguments), rel=1e-9)
 
 
+@pytest.mark.parametrize("form", ["paper", "released"])
+def test_dch_is_the_cross_entropy_of_its_probability(form):
+    """Oracle: s log(d / g) + log(1 + g / d) is the cross-entropy of p = g / (g + d)."""
+    x, labels = inputs(batch=20, seed=5)
+    unit = torch.nn.functional.normalize(x)
+    d = torch.cdist(x, x).square() if form == "released" else x.shape[1] / 2 * (1 - unit @ unit.T)
+    off = ~torch.eye(len(x), dtype=torch.bool)
+    similar = (labels[:, None] == labels)[off].double()
+    weights = similar * (len(similar) / similar.sum() - 1) + 1
+    if form == "paper":
+        weights = torch.where(similar > 0, weights, len(similar) / (1 - similar).sum())
+    p = 20 / (20 + d[off])
+    expected = torch.nn.functional.binary_cross_entropy(p, similar, weights)
+    for backend in ("fused", "reference"):
+        torch.testing.assert_close(DCHLoss(form=form, quantization=0.0, backend=backend)(x, labels), expected)
+
+
 @every_loss
 @pytest.mark.parametrize("case", [{}, {"items": 700, "batch": 300}, {"multi_hot": True}, {"batch": 2, "classes": 5}])
 def test_gradients_equal_autograd_through_the_reference(name, case, monkeypatch):
