@@ -24,7 +24,7 @@ def train(
     epochs: Annotated[int | None, typer.Option(help="Passes over the training images.")] = None,
     seed: Annotated[int | None, typer.Option(help="Decides weights, batches and augmentation.")] = None,
     device: Annotated[str | None, typer.Option(help="cpu, cuda or auto.")] = None,
-    model: Annotated[str | None, typer.Option(help="conv_small, resnet_small or resnet18.")] = None,
+    model: Annotated[str | None, typer.Option(help="conv_small, resnet_small, resnet18 or ddh.")] = None,
     image_size: Annotated[int | None, typer.Option(help="Side to resize images to, in pixels.")] = None,
     learning_rate: Annotated[float | None, typer.Option(help="Highest learning rate.")] = None,
     workers: Annotated[int | None, typer.Option(help="Processes that decode images beyond memory.")] = None,

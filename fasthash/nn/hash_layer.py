@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from fasthash import _checks, ops
+from fasthash.nn.divide_and_encode import DivideAndEncode
 from fasthash.types import AMPLIFIERS, PENALTIES, HashOutput
 
 
@@ -22,6 +23,7 @@ class HashLayer(nn.Module):
         bits: code length K.
         bias: learn a bias; batch normalisation brings its own and replaces it.
         batch_norm: normalise the logits over the batch, which keeps the bits balanced.
+        divide: each bit sees its own F / K features (`DivideAndEncode`) in place of all.
         sharpness: factor inside tanh, a finite number > 0. It is the 0-d buffer `sharpness`, saved in `state_dict` and
             changed by `set_sharpness` (continuation), without a new graph under `torch.compile`.
         penalty: `l2`, `l1`, `log_cosh`, `cubic` or `none`.
@@ -32,9 +34,13 @@ class HashLayer(nn.Module):
         check_finite: refuse NaN and infinite logits; None does so on the CPU, but not on CUDA, where it would wait for
             the device, nor under `torch.compile`.
 
+    Attributes:
+        bits: code length K.
+        in_features: width F of the features.
+
     Raises:
-        ValueError: `in_features` or `bits` < 1, `sharpness` not a finite number > 0; in the call, what `tanh_quantize`
-            refuses, and logits that are not finite.
+        ValueError: `in_features` or `bits` < 1, with `divide` features that are no multiple of the bits, `sharpness`
+            not a finite number > 0; in the call, what `tanh_quantize` refuses, and logits that are not finite.
 
     Source:
         The gradient amplifier follows the idea of Zhao et al., IJCAI 2021 (arXiv 2102.00648), with this library's own
@@ -55,6 +61,7 @@ class HashLayer(nn.Module):
         *,
         bias: bool = True,
         batch_norm: bool = False,
+        divide: bool = False,
         sharpness: float = 1.0,
         penalty: str = "l2",
         amplifier: str = "wrong_side",
@@ -68,7 +75,10 @@ class HashLayer(nn.Module):
         _checks.require(bits >= 1, "HashLayer", "bits", ">= 1", bits)
         _checks.require_choice("HashLayer", "penalty", penalty, PENALTIES)
         _checks.require_choice("HashLayer", "amplifier", amplifier, AMPLIFIERS)
-        self.linear = nn.Linear(in_features, bits, bias=bias and not batch_norm)
+        self.bits = bits
+        self.in_features = in_features
+        kind = DivideAndEncode if divide else nn.Linear
+        self.linear = kind(in_features, bits, bias=bias and not batch_norm)
         self.norm = nn.BatchNorm1d(bits) if batch_norm else None
         self.penalty = penalty
         self.amplifier = amplifier
@@ -78,16 +88,6 @@ class HashLayer(nn.Module):
         self.check_finite = check_finite
         self.register_buffer("sharpness", torch.tensor(1.0))
         self.set_sharpness(sharpness)
-
-    @property
-    def bits(self) -> int:
-        """Code length K."""
-        return self.linear.out_features
-
-    @property
-    def in_features(self) -> int:
-        """Width F of the features."""
-        return self.linear.in_features
 
     def set_sharpness(self, value: float) -> None:
         """Changes the factor inside tanh in place; `value` has to be a finite number > 0, else ValueError."""

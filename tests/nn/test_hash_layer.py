@@ -37,6 +37,21 @@ def test_forward_is_linear_then_tanh_quantize():
     torch.testing.assert_close(*gradients)
 
 
+def test_divided_bits_see_features_of_their_own():
+    layer = HashLayer(24, 12, divide=True)
+    assert (layer.bits, layer.in_features) == (12, 24)
+    x = features(5, 24).requires_grad_()
+    logits = layer(x).logits
+    torch.testing.assert_close(logits, (x.view(5, 12, 2) * layer.linear.weight).sum(2) + layer.linear.bias)
+    gradient = torch.autograd.grad(logits[:, 3].sum(), x)[0]
+    assert gradient[:, 6:8].abs().min() > 0
+    assert gradient[:, :6].abs().sum() == gradient[:, 8:].abs().sum() == 0
+    assert torch.equal(layer.encode(x), reference.pack_codes(logits.detach()))
+    assert HashLayer(24, 12, divide=True, batch_norm=True).linear.bias is None
+    with pytest.raises(ValueError, match="in_features must be a multiple of bits = 12, got 25"):
+        HashLayer(25, 12, divide=True)
+
+
 def test_encode_packs_the_signs_of_the_logits(layer):
     x = features()
     packed = layer.encode(x)

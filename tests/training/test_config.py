@@ -31,7 +31,7 @@ def test_an_integer_will_do_for_a_float():
         ({"flip": 1}, "run.toml: flip must be of type bool, got 1"),
         ({"optimizer": "adam"}, 'run.toml: optimizer must be one of adamw, sgd, got "adam"'),
         ({"margin": [1]}, "run.toml: margin must be of type float, got [1]"),
-        ({"model": "vgg"}, 'run.toml: model must be one of conv_small, resnet_small, resnet18, got "vgg"'),
+        ({"model": "vgg"}, 'run.toml: model must be one of conv_small, resnet_small, resnet18, ddh, got "vgg"'),
     ],
 )
 def test_wrong_settings_are_named(values, message):
