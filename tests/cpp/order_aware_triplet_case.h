@@ -185,13 +185,15 @@ inline TripletResult triplet_on_cpu(const TripletCase& input, OrderAwareTriplet 
 }
 
 inline void expect_result(const TripletResult& got, const TripletResult& want) {
-  CHECK_NEAR(got.loss, want.loss, 5e-6 * std::fabs(want.loss));
+  // Where all pairs with a hinge tie, a sweep leaves what rounding leaves of sums of potentials.
+  constexpr double rounding = 1e-12;
+  CHECK_NEAR(got.loss, want.loss, 5e-6 * std::fabs(want.loss) + rounding);
   double largest = 0, error = 0;
   for (size_t i = 0; i < want.gradient.size(); ++i) {
     largest = std::max(largest, double(std::fabs(want.gradient[i])));
     error = std::max(error, double(std::fabs(got.gradient[i] - want.gradient[i])));
   }
-  CHECK_NEAR(error, 0.0, 5e-6 * largest);
+  CHECK_NEAR(error, 0.0, 5e-6 * largest + rounding);
 }
 
 template <class F>  // f(arguments), for either way to rank and to normalize
