@@ -8,6 +8,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from fasthash.losses._sums import total
+
 
 class Corners(NamedTuple):
     """Weights of what is summed over all elements x, with the gap `g = |x| - 1`.
@@ -32,29 +34,28 @@ def corner_penalty(values: Tensor, corners: Corners) -> Tensor:
     size = values.abs()
     gap = size - 1
     terms = corners.l1 * gap.abs() + corners.l2 * gap.square() + corners.cubic * gap.abs().pow(3)
-    return (terms + corners.outside * (size - corners.edge).relu()).sum()
+    return total(terms + corners.outside * (size - corners.edge).relu())
 
 
 def penalty_and_slope(values: Tensor, corners: Corners) -> tuple[Tensor, Tensor]:
     """The same sum, and its derivative (B, K), in the fewest operators; at least one weight is not 0."""
     size = values.abs()
     gap = size - 1
-    flat = gap.flatten()
     sums: list[Tensor] = []
     slopes: list[Tensor] = []
     if corners.l1:
-        sums.append(torch.linalg.vector_norm(flat, 1) * corners.l1)
+        sums.append(torch.linalg.vector_norm(gap, 1, dim=1).sum() * corners.l1)
         slopes.append(gap.sign().mul_(corners.l1))
     if corners.l2:
-        sums.append(torch.dot(flat, flat) * corners.l2)
+        sums.append(total(gap.square()) * corners.l2)
         slopes.append(gap * (2 * corners.l2))
     if corners.cubic:
         signed = gap * gap.abs()
-        sums.append(torch.dot(signed.flatten(), flat) * corners.cubic)
+        sums.append(total(signed * gap) * corners.cubic)
         slopes.append(signed.mul_(3 * corners.cubic))
     if corners.outside:
         beyond = size.sub_(corners.edge).relu_()
-        sums.append(beyond.sum() * corners.outside)
+        sums.append(total(beyond) * corners.outside)
         slopes.append(beyond.sign_().mul_(corners.outside))
     slope = slopes[0]
     for other in slopes[1:]:

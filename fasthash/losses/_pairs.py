@@ -19,6 +19,7 @@ from fasthash._labels import as_comparable, shares_label
 from fasthash.losses._class_softmax import Undifferentiable, without_autocast
 from fasthash.losses._distributed import gather_batch
 from fasthash.losses._inputs import check_embeddings, check_labels, packed_labels, relation_of
+from fasthash.losses._sums import total
 
 _PIECE = 1 << 16  # pairs that are looked at together: 256 KiB for each matrix
 _BACKENDS = ("fused", "reference")
@@ -263,7 +264,7 @@ def mean_of_pairs(x: Tensor, y: Tensor, pairs: Pairs, rule: Rule, of_distances: 
         values = rule.values(_products(x, y, rule.scale, of_distances), similar) * weights
         if pairs.alone and pairs.labels is not None:
             values = values - values.diagonal().diag()
-        return values.sum()
+        return total(values)
     needed = torch.is_grad_enabled()
     loss: Tensor = _MeanOfPairs.apply(  # type: ignore[no-untyped-call]
         x, y, pairs, rule, of_distances, (needed and x.requires_grad, needed and y.requires_grad)
@@ -304,9 +305,9 @@ class _MeanOfPairs(torch.autograd.Function):
                 slopes.diagonal(-piece.start).zero_()
             if weights.dim() == 2:
                 slopes.mul_(weights)
-                loss = loss + values.mul_(weights).sum()
+                loss = loss + total(values.mul_(weights))
             else:
-                loss = loss + values.sum()
+                loss = loss + total(values)
             if of_x is not None:
                 of_x = torch.addmm(of_x, slopes, items, alpha=scale)
                 if of_distances:

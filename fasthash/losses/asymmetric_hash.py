@@ -12,6 +12,7 @@ from fasthash import _checks, ops
 from fasthash._labels import as_comparable, shares_label
 from fasthash.losses._distributed import gather_batch
 from fasthash.losses._inputs import check_embeddings, check_labels, packed_labels
+from fasthash.losses._sums import total
 from fasthash.losses.discrete_codes import DiscreteCodes
 from fasthash.ops.discrete_code_update import balance
 from fasthash.reference.discrete_code_update import similarities
@@ -115,10 +116,10 @@ class AsymmetricHashLoss(nn.Module):
         bits = wide.shape[1]
         with torch.autocast(wide.device.type, enabled=False):
             if ref_codes is None:
-                total, pairs = self._against_items(wide, labels, ref_emb, ref_labels)
+                squares, pairs = self._against_items(wide, labels, ref_emb, ref_labels)
             else:
-                total, pairs = self._against_codes(wide, labels, ref_codes, positions)
-        loss = total / pairs * (12.0 / bits if self.length_scale else 1.0)
+                squares, pairs = self._against_codes(wide, labels, ref_codes, positions)
+        loss = squares / pairs * (12.0 / bits if self.length_scale else 1.0)
         return loss if embeddings.dtype == torch.float64 else loss.float()
 
     def _check_items(
@@ -149,14 +150,14 @@ class AsymmetricHashLoss(nn.Module):
             b = torch.full((), self.dissimilar, dtype=torch.float64, device=u.device)
         if self.backend == "reference":
             related = _related_to_codes(labels, codes, positions)
-            total = _naive(u, codes.codes.double(), related, b)
+            loss = _naive(u, codes.codes.double(), related, b)
         else:
             related, counts = codes.related_sums(labels, positions)
             everyone = codes.sums[:, :-1].sum(0).double()
-            total = _expanded(u, codes.gram.double(), related, counts, everyone, len(codes), b)
+            loss = _expanded(u, codes.gram.double(), related, counts, everyone, len(codes), b)
         if self.quantization:
-            total = total + self.quantization * (u - codes.codes[positions].double()).square().sum()
-        return total, u.shape[0] * len(codes)
+            loss = loss + self.quantization * total((u - codes.codes[positions].double()).square())
+        return loss, u.shape[0] * len(codes)
 
     def _against_items(
         self, u: Tensor, labels: Tensor | None, ref_emb: Tensor | None, ref_labels: Tensor | None
@@ -184,12 +185,12 @@ def _expanded(
     similar = counts.sum()
     wanted = (1.0 + b) * related - b * everyone
     squares = similar + b.square() * (u.shape[0] * items - similar)
-    return (u * (u @ gram - 2.0 * bits * wanted)).sum() + bits * bits * squares
+    return total(u * (u @ gram - 2.0 * bits * wanted)) + bits * bits * squares
 
 
 def _naive(u: Tensor, v: Tensor, related: Tensor, dissimilar: float | Tensor | None) -> Tensor:
     similarity = similarities(related, dissimilar)
-    return (u @ v.T - u.shape[1] * similarity).square().sum()
+    return total((u @ v.T - u.shape[1] * similarity).square())
 
 
 def _related_to_codes(labels: Tensor | None, codes: DiscreteCodes, positions: Tensor | None) -> Tensor:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from fasthash import _checks
+from fasthash.losses._sums import total
 
 
 def hellinger_distance(log_p: Tensor, log_q: Tensor) -> Tensor:
@@ -146,7 +147,7 @@ class FeatureAlignmentLoss(nn.Module):
         _checks.require_finite(self.check_finite, name, "features", features)
         dtype = torch.float64 if features.dtype == torch.float64 else torch.float32
         own = anchors.detach()[labels].to(dtype)
-        return (features.to(dtype) - own).square().sum() / features.shape[0]
+        return total((features.to(dtype) - own).square().flatten(1)) / features.shape[0]
 
 
 def class_anchors(features: Tensor, labels: Tensor, classes: int) -> Tensor:

@@ -12,6 +12,7 @@ from torch.nn import functional
 from fasthash import _checks
 from fasthash.losses._class_level import ClassLevelLoss, row_factors
 from fasthash.losses._class_softmax import Undifferentiable, without_autocast
+from fasthash.losses._sums import total
 from fasthash.losses.hash_centers import hadamard_centers
 from fasthash.losses.ortho_hash import checked_codes
 
@@ -116,7 +117,7 @@ class CSQLoss(ClassLevelLoss):
             values = functional.softplus(-2 * targets * embeddings)
             gap = 1 - embeddings.tanh().abs()
         values = values + self.penalty_weight * gap.square()
-        return values.mean() if factors is None else (values.mean(1) * factors).sum()
+        return total(values) / values.numel() if factors is None else (values.mean(1) * factors).sum()
 
 
 class _CodeEntropy(torch.autograd.Function):
@@ -130,7 +131,7 @@ class _CodeEntropy(torch.autograd.Function):
         near = likelihood.clamp(min=_SMALLEST)
         gap = codes.abs().sub_(1)
         values = (near - likelihood).div_(_SMALLEST).sub_(near.log()).addcmul_(gap, gap, value=penalty_weight)
-        loss = values.mean() if factors is None else torch.dot(values.mean(1), factors)
+        loss = total(values) / values.numel() if factors is None else torch.dot(values.mean(1), factors)
         if needed:
             slopes = targets / near
             slopes = gap.mul_(codes.sign()).mul_(2 * penalty_weight).sub_(slopes, alpha=0.5)

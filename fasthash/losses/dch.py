@@ -9,6 +9,7 @@ from torch.nn import functional
 from fasthash import _checks
 from fasthash.losses._likelihood import cauchy, cosine_cauchy
 from fasthash.losses._pairs import Balance, Pairs, PairwiseLoss, Rule, mean_of_pairs
+from fasthash.losses._sums import total
 
 _FORMS = ("paper", "released")
 _SMALLEST_SHARE = 0.005  # of K: distances below do not pull any further
@@ -84,7 +85,7 @@ class DCHLoss(PairwiseLoss):
         if self.quantization == 0:
             return 0.0
         if self.form == "released":
-            return self.quantization * (x.abs() - 1).square().mean()
+            return self.quantization * total((x.abs() - 1).square()) / x.numel()
         bits = x.shape[1]
         cosines = functional.normalize(x).abs().sum(1) / bits**0.5
         distances = (bits / 2) * (1 - cosines)

@@ -11,6 +11,7 @@ from torch.nn import functional
 from fasthash import _checks
 from fasthash.losses._likelihood import graded_likelihood, likelihood
 from fasthash.losses._pairs import Pairs, PairwiseLoss, Rule
+from fasthash.losses._sums import total
 
 
 class DPSHLoss(PairwiseLoss):
@@ -61,7 +62,7 @@ class DPSHLoss(PairwiseLoss):
         return likelihood(0.5)
 
     def _quantization(self, x: Tensor, y: Tensor) -> Tensor | float:
-        return self.quantization * (x.abs() - 1).square().mean()
+        return self.quantization * total((x.abs() - 1).square()) / x.numel()
 
 
 class DHNLoss(DPSHLoss):
@@ -85,7 +86,7 @@ class DHNLoss(DPSHLoss):
 
     def _quantization(self, x: Tensor, y: Tensor) -> Tensor | float:
         gap = (x.abs() - 1).abs()
-        return self.quantization * (gap + functional.softplus(-2 * gap) - math.log(2)).mean()
+        return self.quantization * total(gap + functional.softplus(-2 * gap) - math.log(2)) / x.numel()
 
 
 class IDHNLoss(PairwiseLoss):
@@ -142,4 +143,4 @@ class IDHNLoss(PairwiseLoss):
         return weighted._replace(graded=(anchors, items))
 
     def _quantization(self, x: Tensor, y: Tensor) -> Tensor | float:
-        return self.quantization * (x.abs() - 1).abs().mean()
+        return self.quantization * total((x.abs() - 1).abs()) / x.numel()

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from fasthash import _checks, ops
 from fasthash.losses._distributed import gather_batch
 from fasthash.losses._inputs import check_embeddings, check_labels, relation_of
+from fasthash.losses._sums import total
 
 DISSIMILAR = ("differ", "always")
 PENALTIES = ("l2", "l1")
@@ -127,7 +128,7 @@ class ErrorAwareQuantizationLoss(nn.Module):
     def _quantized(self, values: Tensor, signs: Tensor, weights: Tensor) -> Tensor:
         wide = values if values.dtype == torch.float64 else values.float()
         gap = wide - signs
-        return (weights.to(wide.dtype) * (gap.square() if self.penalty == "l2" else gap.abs())).sum()
+        return total(weights.to(wide.dtype) * (gap.square() if self.penalty == "l2" else gap.abs()))
 
     def _weights_of_ids(self, signs: list[Tensor], labels: Tensor, ref_labels: Tensor | None) -> list[Tensor]:
         """W (A, K), and that of the items (M, K) where there are any, from sums over classes; float64."""

@@ -12,6 +12,7 @@ from torch.nn import functional
 from fasthash import _checks
 from fasthash.losses._distributed import gather_batch
 from fasthash.losses._inputs import check_embeddings
+from fasthash.losses._sums import total
 
 FORMS = ("cross_entropy", "entropy")
 
@@ -42,7 +43,7 @@ def bit_decorrelation(codes: Tensor) -> Tensor:
     with torch.autocast(codes.device.type, enabled=False):
         wide = _wide(codes)
         products = wide.T @ wide / rows
-        return products.triu(1).square().sum() * (2 / max(1, bits * (bits - 1)))
+        return total(products.triu(1).square()) * (2 / max(1, bits * (bits - 1)))
 
 
 def fake_image_entropy(logits: Tensor, form: str = "cross_entropy", scale: float = 1.0) -> Tensor:
@@ -75,8 +76,8 @@ def fake_image_entropy(logits: Tensor, form: str = "cross_entropy", scale: float
     with torch.autocast(logits.device.type, enabled=False):
         scaled = _wide(logits) * scale
         if form == "entropy":
-            return (scaled * scaled.sigmoid() - functional.softplus(scaled)).mean()
-        return (functional.softplus(scaled) - scaled / 2).mean()
+            return total(scaled * scaled.sigmoid() - functional.softplus(scaled)) / scaled.numel()
+        return total(functional.softplus(scaled) - scaled / 2) / scaled.numel()
 
 
 class _Regularizer(nn.Module):

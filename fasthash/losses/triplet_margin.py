@@ -12,6 +12,7 @@ from torch.nn.functional import softplus
 from fasthash import _checks, ops, reference
 from fasthash.losses._distances import DISTANCES, distance_matrix, in_working_dtype, pair_distances
 from fasthash.losses._inputs import check_embeddings, gather_alone, relation_of
+from fasthash.losses._sums import total
 from fasthash.types import REDUCTIONS
 
 _BACKENDS = {"fused": ops, "reference": reference}
@@ -122,10 +123,10 @@ class _TripletLoss(nn.Module):
         x = between(anchors, positives) - to_negative + self.margin
         values = softplus(x) if self.smooth_loss else torch.relu(x)
         if self.reduction == "sum":
-            return values.sum()
+            return total(values)
         if self.reduction == "mean":
-            return values.sum() / max(len(values), 1)
-        return values.sum() / (values.detach() > 0).sum().clamp(min=1)
+            return total(values) / max(len(values), 1)
+        return total(values) / (values.detach() > 0).sum().clamp(min=1)
 
     def _check_index(self, name: str, index: Tensor, length: int, size: int) -> None:
         argument = f"indices_tuple ({name})"

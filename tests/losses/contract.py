@@ -24,13 +24,15 @@ class Entry:
         codes: it takes relaxed codes in [-1, 1], else logits.
         against: what embeddings are compared with: `items`, one another or `ref_emb`; `constants`, items without a
             gradient, all pairs; `classes`; or `nothing`, labels are not looked at.
-        split: its gradients may differ in the last bits between numbers of threads: sums over the batch are torch's.
+        split: what may differ in the last bits between numbers of threads: `gradients`, whose sums over the batch are
+            PyTorch's products of matrices; `all`, PyTorch's softplus of a large batch rounds otherwise where a thread's
+            part ends; or nothing.
     """
 
     make: Callable[..., nn.Module]
     codes: bool = True
     against: str = "items"
-    split: bool = False
+    split: str = ""
     options: dict[str, Any] = field(default_factory=dict)
 
     def __call__(self, **options: Any) -> nn.Module:
@@ -40,34 +42,34 @@ class Entry:
 
 def _of_classes(make: Callable[..., nn.Module], codes: bool, **options: Any) -> Entry:
     sizes = {"num_classes": CLASSES, "embedding_size": BITS}
-    return Entry(make, codes=codes, against="classes", split=True, options={**sizes, **options})
+    return Entry(make, codes=codes, against="classes", split="gradients", options={**sizes, **options})
 
 
 LOSSES = {
-    "AsymmetricHashLoss": Entry(losses.AsymmetricHashLoss, against="constants", split=True),
+    "AsymmetricHashLoss": Entry(losses.AsymmetricHashLoss, against="constants", split="gradients"),
     "BitBalanceLoss": Entry(losses.BitBalanceLoss, against="nothing"),
-    "BitDecorrelationLoss": Entry(losses.BitDecorrelationLoss, against="nothing", split=True),
+    "BitDecorrelationLoss": Entry(losses.BitDecorrelationLoss, against="nothing", split="gradients"),
     "CSQLoss": _of_classes(losses.CSQLoss, codes=True),
     "CohesionLoss": Entry(losses.CohesionLoss, options={"cohesion": 2.0}),
     "CosFaceLoss": _of_classes(losses.CosFaceLoss, codes=False),
     "DCHLoss": Entry(losses.DCHLoss),
     "DCWHLoss": _of_classes(losses.DCWHLoss, codes=False),
     "DDHLoss": _of_classes(losses.DDHLoss, codes=True),
-    "DHNLoss": Entry(losses.DHNLoss),
+    "DHNLoss": Entry(losses.DHNLoss, split="all"),
     "DPSHLoss": Entry(losses.DPSHLoss, codes=False),
     "DSHLoss": Entry(losses.DSHLoss, codes=False),
-    "ErrorAwareQuantizationLoss": Entry(losses.ErrorAwareQuantizationLoss, split=True),
-    "FakeImageEntropyLoss": Entry(losses.FakeImageEntropyLoss, codes=False, against="nothing"),
+    "ErrorAwareQuantizationLoss": Entry(losses.ErrorAwareQuantizationLoss, split="gradients"),
+    "FakeImageEntropyLoss": Entry(losses.FakeImageEntropyLoss, codes=False, against="nothing", split="all"),
     "GreedyHashLoss": _of_classes(losses.GreedyHashLoss, codes=False),
     "HashNetLoss": Entry(losses.HashNetLoss),
     "IDHNLoss": Entry(losses.IDHNLoss),
-    "OrderAwareTripletLoss": Entry(losses.OrderAwareTripletLoss, split=True),
+    "OrderAwareTripletLoss": Entry(losses.OrderAwareTripletLoss, split="gradients"),
     "OrthoHashLoss": _of_classes(losses.OrthoHashLoss, codes=False),
     "SoftmaxHashLoss": _of_classes(losses.SoftmaxHashLoss, codes=False),
-    "TieAwareRankingLoss": Entry(losses.TieAwareRankingLoss, split=True),
-    "TripletHardLoss": Entry(losses.TripletHardLoss, split=True),
-    "TripletMarginLoss": Entry(losses.TripletMarginLoss, split=True),
-    "TripletSemiHardLoss": Entry(losses.TripletSemiHardLoss, split=True),
+    "TieAwareRankingLoss": Entry(losses.TieAwareRankingLoss, split="gradients"),
+    "TripletHardLoss": Entry(losses.TripletHardLoss, split="gradients"),
+    "TripletMarginLoss": Entry(losses.TripletMarginLoss, split="gradients"),
+    "TripletSemiHardLoss": Entry(losses.TripletSemiHardLoss, split="gradients"),
     "VonMisesFisherLoss": _of_classes(losses.VonMisesFisherLoss, codes=False),
 }
 # Wrappers, banks and miners, losses of features, functions.
