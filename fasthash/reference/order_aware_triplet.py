@@ -28,7 +28,7 @@ class _Ranking(NamedTuple):
 
     place: Tensor  # int64, from 0
     rank: Tensor  # from 1; an average where items tie
-    count: Tensor  # positives before it; where items tie, before them all
+    positives: Tensor  # positives before it; where items tie, before them all
     partial: Tensor  # the sum of their 1 / rank
 
 
