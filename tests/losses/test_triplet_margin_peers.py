@@ -112,6 +112,7 @@ def _distributed(rank, path, queue):
     gathered = TripletMarginLoss(0.2, gather=True)(embeddings, labels)
     results.append(torch.autograd.grad(gathered, embeddings)[0].numpy())
     queue.put((rank, results))
+    torch.distributed.barrier()
     torch.distributed.destroy_process_group()
 
 
