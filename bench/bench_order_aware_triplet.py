@@ -1,5 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""OrderAwareTripletLoss: distances, weights and gradient of all triplets of a batch, forward and backward."""
+"""OrderAwareTripletLoss: distances, weights and gradient of all triplets of a batch, forward and backward.
+
+`plain` is the loss as people write it, with tensors of (anchors, items, items) and a mask of those that are triplets;
+`reference` gathers positives and negatives first, (anchors, positives, negatives).
+"""
 
 from __future__ import annotations
 
@@ -7,12 +11,14 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from bench.inputs import compiled, normal
 from bench.plan import Benchmark, Call, Case, Library, Values
 
 _BITS = 64
 _COMPILED = {"cpu": 128, "cuda": 1024}  # batch; compiling takes half a minute, and longer where memory is short
+_PLAIN_FITS = {"cpu": 512, "cuda": 1024}  # batch: some fifteen (B, B, B) tensors
 _FITS = {"cpu": 20_000_000, "cuda": 200_000_000}  # elements of a (B, P, N) tensor: gigabytes, seconds
 
 
@@ -81,6 +87,36 @@ def _loss(backend: str, compile_it: bool = False) -> Callable[[Values, str], Cal
     return prepare
 
 
+def _plain(embeddings: Tensor, labels: Tensor, indices_tuple: None = None) -> Tensor:
+    items, bits = embeddings.shape
+    squares = embeddings.square().sum(1)
+    distances = (squares[:, None] + squares - 2 * embeddings @ embeddings.T).clamp(min=0)
+    others = ~torch.eye(items, dtype=torch.bool, device=labels.device)
+    same = labels[:, None] == labels
+    positive, negative = same & others, ~same
+    signs = torch.where(embeddings.detach() >= 0, 1.0, -1.0)
+    hamming = ((bits - signs @ signs.T) / 2).masked_fill(~others, torch.inf)
+    by_distance = distances.detach().argsort(dim=1, stable=True)
+    order = by_distance.gather(1, hamming.gather(1, by_distance).argsort(dim=1, stable=True))
+    rank = order.argsort(1).float() + 1
+    relevant = positive.gather(1, order).float()
+    at = order.argsort(1)
+    count = relevant.cumsum(1).gather(1, at) - positive.float()
+    partial = (relevant / torch.arange(1, items + 1, device=labels.device)).cumsum(1).gather(1, at) - positive / rank
+    first, second = partial - count / rank, partial - (count + 1) / rank
+    in_order = rank[:, :, None] < rank[:, None, :]
+    omega = torch.where(in_order, first[:, None, :] - first[:, :, None], second[:, :, None] - second[:, None, :])
+    triplets = positive[:, :, None] & negative[:, None, :]
+    omega = omega * triplets
+    omega = omega / (omega.sum((1, 2), keepdim=True) / triplets.sum((1, 2), keepdim=True)).clamp(min=1e-30)
+    hinge = torch.relu(bits / 4 + 4 + distances[:, :, None] - distances[:, None, :])
+    return (omega * hinge.square() * triplets).sum() / triplets.sum()
+
+
+def _step_plain(values: Values, device: str) -> Call:
+    return _step(_plain, values, device)
+
+
 def _padded_triplets(case: Case) -> int:
     """Elements of the reference's (B, P, N) tensors; it holds some twenty of them."""
     batch, classes = case.values["batch"], case.values["classes"]
@@ -101,6 +137,11 @@ BENCHMARKS = [
                 _loss("reference"),
                 fits=lambda case, device: _padded_triplets(case) <= _FITS[device],
                 slow=lambda case, device: device == "cpu" and _padded_triplets(case) > 5_000_000,
+            ),
+            "plain": Library(
+                _step_plain,
+                fits=lambda case, device: "bank" not in case.values and case.values["batch"] <= _PLAIN_FITS[device],
+                slow=lambda case, device: device == "cpu" and case.values["batch"] > 128,
             ),
             "compiled": Library(
                 _loss("reference", compile_it=True),
