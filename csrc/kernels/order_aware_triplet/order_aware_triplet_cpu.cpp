@@ -203,6 +203,7 @@ class AnchorLoss {
       }
       partial += double(tie.positives) * value;
     }
+    if (weights <= 0) return 0.0;  // all ranks are one: sums of potentials need not cancel to the last bit
     if (args_.normalize) return weight_normalizer(weights, double(positive_count_) * double(negative_count_));
     const double ideal = std::accumulate(values_.begin() + 1, values_.begin() + 1 + positive_count_, 0.0);
     return weight_factor(args_.weighting, double(positive_count_), ideal);
