@@ -101,7 +101,7 @@ class ClassLevelLoss(nn.Module):
             return self._computed(embeddings, labels, indices_tuple)
         try:
             loss = self._computed(embeddings, labels, indices_tuple)
-        except IndexError:
+        except (IndexError, RuntimeError):  # the second from scatter
             self._check_values(embeddings, labels)
             raise
         if not math.isfinite(loss.item()):
@@ -122,7 +122,7 @@ class ClassLevelLoss(nn.Module):
         raise NotImplementedError
 
     def _shows_bad_values(self) -> bool:
-        """Whether bad embeddings always make the loss NaN or infinite, bad ids raise IndexError, and none is kept."""
+        """Whether bad embeddings always make the loss NaN or infinite, bad ids raise, and none is kept."""
         return True
 
     def _checks_values(self, embeddings: Tensor) -> bool:

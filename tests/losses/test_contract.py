@@ -171,6 +171,14 @@ def test_bad_labels_are_named(name):
             loss(embeddings, bad)
 
 
+@pytest.mark.parametrize("name", names_against("classes"))
+def test_ids_out_of_range_are_named(name):
+    embeddings, labels = batch(LOSSES[name])
+    for shift, got in ((1, "1..4"), (-1, "-1..2")):
+        with pytest.raises(ValueError, match=rf"^{name}: labels must be ids in 0..3, got {got}$"):
+            LOSSES[name]()(embeddings, labels + shift)
+
+
 @pytest.mark.parametrize("name", names_against("classes", "nothing"))
 def test_references_are_refused_where_nothing_is_compared_with_them(name):
     embeddings, labels = batch(LOSSES[name])
