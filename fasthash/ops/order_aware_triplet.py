@@ -103,7 +103,7 @@ def order_aware_triplet(
         _registration.index(_OP, "method", method, TRIPLET_METHODS),
         _registration.index(_OP, "ties", ties, TIES),
     )[0]
-    return loss
+    return _registration.changeable(loss)
 
 
 @torch.library.register_fake("fasthash::order_aware_triplet")

@@ -86,6 +86,21 @@ def test_one_graph_for_changing_batches(name):
     assert counts == counts[:1] * 3, f"compiled anew: {counts}"
 
 
+@pytest.mark.parametrize("backend", ["fused", "reference"])
+@pytest.mark.parametrize("name", NAMES)
+def test_a_loss_may_be_changed_in_place(name, backend):
+    entry = LOSSES[name]
+    loss = entry(**({"backend": backend} if "backend" in options_of(name) else {}))
+    arguments = batch(entry)
+    _, expected = value_and_gradient(loss, *arguments)
+    value = loss(*arguments)
+    value /= 4
+    value += 1
+    parameters = [p for p in loss.parameters() if p.requires_grad]
+    found = torch.autograd.grad(value, [arguments[0], *parameters])
+    torch.testing.assert_close(found, tuple(gradient / 4 for gradient in expected))
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_copies_and_saved_states_give_the_same(name):
     entry = LOSSES[name]
