@@ -101,7 +101,9 @@ def order_aware_triplet(
     values = hinge.square() if squared else hinge
     if weighting != "none":
         ranking = _rank(distances.detach(), relation, anchor_codes, item_codes, ties == "mean")
-        relevance = (relation > 0).to(distances.dtype) if gains is None else _relevance(gains, relation, distances.dtype)
+        relevance = (
+            (relation > 0).to(distances.dtype) if gains is None else _relevance(gains, relation, distances.dtype)
+        )
         omega, factor = _weights(ranking, positives, negatives, valid, weighting, relevance)
         if normalize:
             mean = omega.sum((1, 2)) / valid.sum((1, 2)).clamp(min=1)
