@@ -172,9 +172,17 @@ def _torch_alone(case: Case, device: str) -> bool:
     return device == "cuda" and case.values["N"] <= 10 * _MILLION
 
 
+def _once(case: Case, device: str) -> bool:
+    """The two large searches of which ways that take seconds are asked on a CPU, and asked once."""
+    values = case.values
+    return device == "cpu" and case.headline and (values["N"], values["Q"], values["k"]) == (_MILLION, 1000, 10)
+
+
 def _torch_way(case: Case, device: str) -> bool:
     """Of the largest searches, which take it seconds, one k; and none of an expansion beyond a GPU's memory."""
     values = case.values
+    if _once(case, device):
+        return True
     largest = values["N"] * values["Q"] > 10_000 * _MILLION
     return torch_fits(case, device) and values["N"] <= 10 * _MILLION and (not largest or values["k"] == 100)
 
@@ -185,7 +193,7 @@ def _reference_way(case: Case, device: str) -> bool:
 
 def _small_batch(case: Case, device: str) -> bool:
     """One of USearch's patience: its search goes through all pairs."""
-    return case.values["Q"] <= 32 and case.values["N"] <= 100_000
+    return _once(case, device) or (case.values["Q"] <= 32 and case.values["N"] <= 100_000)
 
 
 def _rows_too(case: Case, device: str) -> bool:
@@ -221,11 +229,13 @@ BENCHMARKS = [
             "fasthash": Library(_fasthash, needs=_OURS),
             "fasthash_rows": Library(_fasthash_rows, needs=_OURS, fits=_rows_too),
             "reference": Library(_reference, fits=_reference_way),
-            "torch": Library(_torch(None), fits=_torch_way),
-            "torch_int8": Library(_torch(torch.int8), fits=lambda *of: _torch_way(*of) and of[0].values["Q"] > 16),
+            "torch": Library(_torch(None), fits=_torch_way, slow=_once),
+            "torch_int8": Library(
+                _torch(torch.int8), fits=lambda *of: _torch_way(*of) and of[0].values["Q"] > 16, slow=_once
+            ),
             "faiss_hc": Library(_faiss("hc"), **_FAISS),
             "faiss_mc": Library(_faiss("mc"), **_FAISS),
-            "usearch": Library(_usearch, needs="usearch.index:search", fits=_small_batch, devices=("cpu",)),
+            "usearch": Library(_usearch, needs="usearch.index:search", fits=_small_batch, slow=_once, devices=("cpu",)),
             "fasthash_avx2": at_avx2(_fasthash, "fasthash", fits=_compared_at_avx2),
             "faiss_hc_avx2": at_avx2(_faiss("hc"), "faiss", **_AT_AVX2),
             "faiss_mc_avx2": at_avx2(_faiss("mc"), "faiss", **_AT_AVX2),

@@ -19,8 +19,8 @@ inline void check_packed(const Argument& argument, const View& view) {
 // A database (N, W) of rows that fits queries (Q, W).
 inline void check_rows(const Argument& argument, const View& queries, const View& database) {
   check_packed(argument, database);
-  argument.expect(database.sizes[1] == queries.sizes[1],
-                  "of shape (rows, " + std::to_string(queries.sizes[1]) + ") like queries", text(database.sizes));
+  argument.expect(database.sizes[1] == queries.sizes[1], "of shape (rows, " + text(queries.sizes[1]) + ") like queries",
+                  text(database.sizes));
   argument.expect(database.sizes[0] <= max_codes, "of at most 2^40 rows", text(database.sizes));
 }
 
@@ -30,30 +30,30 @@ inline void check_scan_layout(const Argument& argument, const View& queries, con
   const Shape shape{ceil_div(count, tile_codes) * tile_codes * bytes / 64, words_of(width), 8};
   argument.expect(database.dtype == Dtype::int64, "a tensor of dtype int64 where it is packed",
                   dtype_name(database.dtype));
-  argument.expect(
-      database.sizes == shape,
-      "of shape " + text(shape) + " for packed_codes " + std::to_string(count) + " of width " + std::to_string(width),
-      text(database.sizes));
+  argument.expect(database.sizes == shape,
+                  "of shape " + text(shape) + " for packed_codes " + text(count) + " of width " + text(width),
+                  text(database.sizes));
   const auto rows = as_rows(database);
   const bool dense = rows && (rows->count <= 1 || rows->stride == 8);
   argument.expect(dense, "contiguous where it is packed", "strides " + text(database.strides));
   const auto misaligned = reinterpret_cast<uintptr_t>(database.data) % 64;
   argument.expect(misaligned == 0 || database.numel() == 0, "64-byte aligned where it is packed",
-                  "an address of " + std::to_string(misaligned) + " mod 64");
+                  "an address of " + text(misaligned) + " mod 64");
 }
 
 // A tensor whose rows kernels can read, copied only where its strides ask for it; the tensor keeps the rows alive.
 template <class Door>
 struct RowsOf {
-  explicit RowsOf(const typename Door::Tensor& source) : tensor(source) {
-    if (const auto found = as_rows(Door::view(tensor))) {
+  explicit RowsOf(const typename Door::Tensor& source) : RowsOf(source, Door::view(source)) {}
+  RowsOf(const typename Door::Tensor& source, const View& view) : tensor(source) {
+    if (const auto found = as_rows(view)) {
       rows = *found;
     } else {
       tensor = Door::contiguous(source);
       rows = *as_rows(Door::view(tensor));
     }
   }
-  const void* data() const { return Door::view(tensor).data; }
+  const void* data() const { return Door::data(tensor); }
   CodeRows codes() const { return {static_cast<const uint8_t*>(data()), rows.count, rows.length, rows.stride}; }
 
   typename Door::Tensor tensor;
@@ -68,31 +68,34 @@ class QueriesAndDatabase {
   using Tensor = typename Door::Tensor;
 
   QueriesAndDatabase(const char* op, const Tensor& queries, const Tensor& database, int64_t packed_codes)
-      : queries_(checked(op, queries, database, packed_codes)), tensor_(database) {
-    if (packed_codes >= 0) {
-      database_ = {static_cast<const uint8_t*>(Door::view(database).data), packed_codes, queries_.rows.length, 0};
-    } else {
-      const RowsOf<Door> rows(database);
-      tensor_ = rows.tensor;
-      database_ = as_database(rows.codes());
-    }
-  }
+      : QueriesAndDatabase(op, queries, Door::view(queries), database, Door::view(database), packed_codes) {}
 
   CodeRows queries() const { return queries_.codes(); }
   const Database& database() const { return database_; }
 
  private:
-  static const Tensor& checked(const char* op, const Tensor& queries, const Tensor& database, int64_t packed_codes) {
-    const View first = Door::view(queries), second = Door::view(database);
-    check_packed({op, "queries"}, first);
+  QueriesAndDatabase(const char* op, const Tensor& queries, const View& query_view, const Tensor& database,
+                     const View& view, int64_t packed_codes)
+      : queries_(queries, checked(op, query_view, view, packed_codes)), tensor_(database) {
+    if (packed_codes >= 0) {
+      database_ = {static_cast<const uint8_t*>(view.data), packed_codes, queries_.rows.length, 0};
+    } else {
+      const RowsOf<Door> rows(database, view);
+      tensor_ = rows.tensor;
+      database_ = as_database(rows.codes());
+    }
+  }
+
+  static const View& checked(const char* op, const View& queries, const View& database, int64_t packed_codes) {
+    check_packed({op, "queries"}, queries);
     Argument{op, "packed_codes"}.expect(packed_codes >= -1 && packed_codes <= max_codes,
                                         "-1 (rows) or a number of codes up to 2^40", packed_codes);
     const Argument argument{op, "database"};
     if (packed_codes < 0)
-      check_rows(argument, first, second);
+      check_rows(argument, queries, database);
     else
-      check_scan_layout(argument, first, second, packed_codes);
-    argument.expect(second.device == first.device, "on " + text(first.device), text(second.device));
+      check_scan_layout(argument, queries, database, packed_codes);
+    argument.expect(database.device == queries.device, "on " + text(queries.device), text(database.device));
     return queries;
   }
 
@@ -120,12 +123,12 @@ class IdsAndAllow {
                           int64_t length, const char* why) {
     if (!tensor) return std::nullopt;
     const View view = Door::view(*tensor);
-    argument.expect(view.dtype == dtype, std::string("a tensor of dtype ") + dtype_name(dtype), dtype_name(view.dtype));
+    argument.expect(view.dtype == dtype, "a tensor of dtype " + text(dtype_name(dtype)), dtype_name(view.dtype));
     argument.expect(view.sizes == Shape{length}, "of shape " + text(Shape{length}) + ", " + why, text(view.sizes));
     argument.expect(view.device == device, "on " + text(device), text(view.device));
     return Door::contiguous(*tensor);
   }
-  static const void* data(const Optional& tensor) { return tensor ? Door::view(*tensor).data : nullptr; }
+  static const void* data(const Optional& tensor) { return tensor ? Door::data(*tensor) : nullptr; }
 
   Optional ids_, allow_;
 };

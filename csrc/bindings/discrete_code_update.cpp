@@ -21,13 +21,13 @@ Argument argument(const char* name) { return {op, name}; }
 void check_codes(const View& codes) {
   argument("codes").expect_dtype(codes, Dtype::int8);
   argument("codes").expect(codes.rank() == 2 && codes.sizes[1] > 0, "of shape (rows, bits > 0)", text(codes.sizes));
-  argument("codes").expect(codes.sizes[1] <= most_code_bits, "of at most " + std::to_string(most_code_bits) + " bits",
+  argument("codes").expect(codes.sizes[1] <= most_code_bits, "of at most " + text(most_code_bits) + " bits",
                            text(codes.sizes));
 }
 
 void check_matrix(const char* name, const View& view, const View& codes) {
   const int64_t bits = codes.sizes[1];
-  argument(name).expect(view.rank() == 2 && view.sizes[1] == bits, "of shape (rows, " + std::to_string(bits) + ")",
+  argument(name).expect(view.rank() == 2 && view.sizes[1] == bits, "of shape (rows, " + text(bits) + ")",
                         text(view.sizes));
   argument(name).expect(view.device == codes.device, "on " + text(codes.device) + " like codes", text(view.device));
 }
@@ -52,8 +52,8 @@ void check_range(const DiscreteCodeUpdate& args) {
   if (args.rows == 0) return;
   const auto [least, most] = std::minmax_element(args.target_of, args.target_of + args.rows);
   argument("target_of")
-      .expect(*least >= 0 && *most < args.target_count, "in 0.." + std::to_string(args.target_count - 1),
-              std::to_string(*least) + ".." + std::to_string(*most));
+      .expect(*least >= 0 && *most < args.target_count, "in 0.." + text(args.target_count - 1),
+              text(*least) + ".." + text(*most));
 }
 
 void run_on_cpu(const DiscreteCodeUpdate& args) {
@@ -81,9 +81,9 @@ std::tuple<Tensor, Tensor> update(const Tensor& codes, const Tensor& relaxed, co
   args.codes = static_cast<const int8_t*>(code_rows.data());
   args.relaxed = relaxed_rows.data();
   args.targets = static_cast<const float*>(target_rows.data());
-  args.target_of = static_cast<const int64_t*>(Door::view(index).data);
-  args.updated = static_cast<int8_t*>(Door::view(updated).data);
-  args.changed = static_cast<int64_t*>(Door::view(changed).data);
+  args.target_of = static_cast<const int64_t*>(Door::data(index));
+  args.updated = static_cast<int8_t*>(Door::data(updated));
+  args.changed = static_cast<int64_t*>(Door::data(changed));
   args.rows = view.sizes[0];
   args.bits = view.sizes[1];
   args.samples = samples.sizes[0];
@@ -97,7 +97,7 @@ std::tuple<Tensor, Tensor> update(const Tensor& codes, const Tensor& relaxed, co
     run_on_cpu(args);
   } else {
     const Tensor room = Door::empty(codes, {discrete_code_update_cuda_workspace(args)}, Dtype::uint8);
-    void* workspace = Door::view(room).data;
+    void* workspace = Door::data(room);
     run_on_device(op, view.device, FH_LAUNCH(discrete_code_update_cuda(args, workspace, stream)));
   }
   return {updated, changed};

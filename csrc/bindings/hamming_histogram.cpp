@@ -36,7 +36,7 @@ class LabelsOf {
     argument.expect(view.dtype == (ids ? Dtype::int64 : Dtype::uint8),
                     ids ? "a tensor of dtype int64 where 1-D" : "a tensor of dtype uint8 (packed bits) where 2-D",
                     dtype_name(view.dtype));
-    argument.expect(view.sizes[0] == rows, "of length " + std::to_string(rows) + ", one for each code", view.sizes[0]);
+    argument.expect(view.sizes[0] == rows, "of length " + text(rows) + ", one for each code", view.sizes[0]);
     argument.expect(view.device == device, "on " + text(device), text(view.device));
     return labels;
   }
@@ -47,10 +47,10 @@ class LabelsOf {
 
 void check_alike(const View& query_labels, const View& database_labels) {
   const Shape row(query_labels.sizes.begin() + 1, query_labels.sizes.end());
+  const std::string expected = row.empty() ? "1-D class ids like query_labels"
+                                           : std::string("rows of " + text(row[0]) + " bytes like query_labels");
   Argument{op, "database_labels"}.expect(Shape(database_labels.sizes.begin() + 1, database_labels.sizes.end()) == row,
-                                         row.empty() ? "1-D class ids like query_labels"
-                                                     : "rows of " + std::to_string(row[0]) + " bytes like query_labels",
-                                         text(database_labels.sizes));
+                                         expected, text(database_labels.sizes));
 }
 
 template <class Door, class Tensor = typename Door::Tensor>
@@ -58,7 +58,7 @@ std::tuple<Tensor, Tensor> histogram(const Tensor& queries, const Tensor& databa
                                      const std::optional<Tensor>& query_labels,
                                      const std::optional<Tensor>& database_labels) {
   const QueriesAndDatabase<Door> codes(op, queries, database, packed_codes);
-  const Device device = Door::view(queries).device;
+  const Device device = Door::device(queries);
   Argument{op, "database_labels"}.expect(!query_labels || database_labels, "given like query_labels", "None");
   Argument{op, "query_labels"}.expect(!database_labels || query_labels, "given like database_labels", "None");
   std::optional<LabelsOf<Door>> first, second;
@@ -75,8 +75,8 @@ std::tuple<Tensor, Tensor> histogram(const Tensor& queries, const Tensor& databa
                               codes.database(),
                               first ? first->labels() : Labels{},
                               second ? second->labels() : Labels{},
-                              static_cast<int64_t*>(Door::view(total).data),
-                              first ? static_cast<int64_t*>(Door::view(relevant).data) : nullptr};
+                              static_cast<int64_t*>(Door::data(total)),
+                              first ? static_cast<int64_t*>(Door::data(relevant)) : nullptr};
   if (!device.cuda) {
     const int64_t blocks = hamming_histogram_blocks(args, BlockRunner::threads());
     run_blocks(blocks, [&](int64_t block) { hamming_histogram_cpu(args, block, blocks); });

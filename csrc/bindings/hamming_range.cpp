@@ -36,7 +36,7 @@ auto allocated(int64_t total, const Device& device, const F& allocate) {
 // Results (total,), of which nothing is allocated unless there is room for all.
 template <class Door, class Tensor = typename Door::Tensor>
 std::tuple<Tensor, Tensor> make_room(const Tensor& like, int64_t total) {
-  const Device device = Door::view(like).device;
+  const Device device = Door::device(like);
   if (const int64_t available = available_memory(); !device.cuda && total > available / result_bytes)
     refuse(total, "and " + gibibytes(double(available)) + " of memory are available");
   return allocated(total, device, [&] {
@@ -54,12 +54,12 @@ template <class Door, class Tensor = typename Door::Tensor>
 Result<Tensor> range_on_cpu(const HammingRange& args, const Tensor& like) {
   const int64_t blocks = hamming_range_blocks(args), queries = args.queries.count;
   auto offset_tensor = Door::zeros(like, {queries + 1}, Dtype::int64);
-  auto* offsets = static_cast<int64_t*>(Door::view(offset_tensor).data);
+  auto* offsets = static_cast<int64_t*>(Door::data(offset_tensor));
   run_blocks(blocks, [&](int64_t block) { hamming_range_count_cpu(args, block, offsets + 1); });
   for (int64_t q = 0; q < queries; ++q) offsets[q + 1] += offsets[q];
   auto [distance_tensor, id_tensor] = make_room<Door>(like, offsets[queries]);
-  auto* distances = static_cast<int32_t*>(Door::view(distance_tensor).data);
-  auto* ids = static_cast<int64_t*>(Door::view(id_tensor).data);
+  auto* distances = static_cast<int32_t*>(Door::data(distance_tensor));
+  auto* ids = static_cast<int64_t*>(Door::data(id_tensor));
   run_blocks(blocks, [&](int64_t block) { hamming_range_write_cpu(args, block, offsets, distances, ids); });
   return {offset_tensor, distance_tensor, id_tensor};
 }
@@ -75,10 +75,10 @@ int64_t last_of(Tensor offsets) {
 }
 
 Result<Tensor> range_on_cuda(const HammingRange& args, const Tensor& like, const std::optional<Tensor>& ids) {
-  const Device device = TorchDoor::view(like).device;
+  const Device device = TorchDoor::device(like);
   Argument{op, "database"}.expect(args.database.count <= hamming_range_cuda_max_codes,
                                   "of at most 2^31 - 1 codes on CUDA", args.database.count);
-  const auto data = [](const Tensor& tensor) { return TorchDoor::view(tensor).data; };
+  const auto data = [](const Tensor& tensor) { return TorchDoor::data(tensor); };
   const Tensor counts = TorchDoor::zeros(like, {args.queries.count + 1}, Dtype::int64);
   auto* const count_data = static_cast<int64_t*>(data(counts));
   run_on_device(op, device, FH_LAUNCH(hamming_range_count_cuda(args, count_data + 1, stream)));
@@ -97,7 +97,7 @@ Result<Tensor> range_on_cuda(const HammingRange& args, const Tensor& like, const
 }
 #else
 Result<Tensor> range_on_cuda(const HammingRange&, const Tensor& like, const std::optional<Tensor>&) {
-  run_on_device(op, TorchDoor::view(like).device, nullptr);  // raises
+  run_on_device(op, TorchDoor::device(like), nullptr);  // raises
   return {};
 }
 #endif
@@ -107,7 +107,7 @@ std::tuple<Tensor, Tensor, Tensor> range(const Tensor& queries, const Tensor& da
                                          int64_t radius, const std::optional<Tensor>& ids,
                                          const std::optional<Tensor>& allow) {
   const QueriesAndDatabase<Door> codes(op, queries, database, packed_codes);
-  const Device device = Door::view(queries).device;
+  const Device device = Door::device(queries);
   Argument{op, "radius"}.expect(radius >= 0, ">= 0", radius);
   const IdsAndAllow<Door> selection(op, device, codes.database().count, ids, allow);
   const HammingRange args{codes.queries(), codes.database(), radius, selection.ids(), selection.allow()};

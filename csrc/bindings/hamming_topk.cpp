@@ -19,7 +19,7 @@ namespace {
 constexpr const char* op = "hamming_topk";
 
 void check_k(int64_t codes, int64_t k) {
-  Argument{op, "k"}.expect(k >= 1 && k <= codes, "in 1.." + std::to_string(codes) + " (the database)", k);
+  Argument{op, "k"}.expect(k >= 1 && k <= codes, "in 1.." + text(codes) + " (the database)", k);
 }
 
 void search(BlockRunner& runner, const HammingTopk& args, const HammingTopkShares& shares) {
@@ -59,7 +59,7 @@ template <class Door, class Tensor = typename Door::Tensor>
 std::tuple<Tensor, Tensor> topk(const Tensor& queries, const Tensor& database, int64_t packed_codes, int64_t k,
                                 const std::optional<Tensor>& ids, const std::optional<Tensor>& allow) {
   const QueriesAndDatabase<Door> codes(op, queries, database, packed_codes);
-  const Device device = Door::view(queries).device;
+  const Device device = Door::device(queries);
   check_k(codes.database().count, k);
   const IdsAndAllow<Door> selection(op, device, codes.database().count, ids, allow);
   auto distances = Door::empty(queries, {codes.queries().count, k}, Dtype::int32);
@@ -69,8 +69,8 @@ std::tuple<Tensor, Tensor> topk(const Tensor& queries, const Tensor& database, i
                          k,
                          selection.ids(),
                          selection.allow(),
-                         static_cast<int32_t*>(Door::view(distances).data),
-                         static_cast<int64_t*>(Door::view(found).data)};
+                         static_cast<int32_t*>(Door::data(distances)),
+                         static_cast<int64_t*>(Door::data(found))};
   if (!device.cuda)
     topk_on_cpu(args);
   else

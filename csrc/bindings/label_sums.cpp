@@ -37,7 +37,7 @@ void check_all(const View& values, const View& labels, const View& queries) {
   check_labels("labels", labels, values.device);
   check_labels("query_labels", queries, values.device);
   Argument{op, "labels"}.expect(labels.sizes[0] == values.sizes[0],
-                                "of length " + std::to_string(values.sizes[0]) + " like values", text(labels.sizes));
+                                "of length " + text(values.sizes[0]) + " like values", text(labels.sizes));
   const bool alike = queries.rank() == labels.rank() && (labels.rank() == 1 || queries.sizes[1] == labels.sizes[1]);
   Argument{op, "query_labels"}.expect(alike, "of the kind and width of labels " + text(labels.sizes),
                                       text(queries.sizes));
@@ -73,8 +73,8 @@ std::tuple<Tensor, Tensor> label_sums(const Tensor& values, const Tensor& labels
                        rows.rows.stride,
                        labels_of(Door::view(items)),
                        labels_of(Door::view(queries)),
-                       static_cast<double*>(Door::view(sums).data),
-                       static_cast<int64_t*>(Door::view(counts).data)};
+                       static_cast<double*>(Door::data(sums)),
+                       static_cast<int64_t*>(Door::data(counts))};
   if (asked == 0) return {sums, counts};
   if (!view.device.cuda)
     run_on_cpu(args);

@@ -18,9 +18,19 @@ inline py::dtype to_numpy(Dtype dtype) {
   return py::dtype(dtype_name(dtype));
 }
 
+// By kind and size: comparing with dtypes made for it would take longer than searching a small database.
 inline Dtype to_dtype(const py::dtype& type) {
-  for (int i = 0; i <= int(Dtype::boolean); ++i)
-    if (Dtype(i) != Dtype::bfloat16 && type.equal(to_numpy(Dtype(i)))) return Dtype(i);
+  struct Entry {
+    char kind;
+    py::ssize_t size;
+    Dtype dtype;
+  };
+  constexpr Entry entries[] = {{'u', 1, Dtype::uint8},   {'f', 4, Dtype::float32}, {'f', 8, Dtype::float64},
+                               {'f', 2, Dtype::float16}, {'i', 1, Dtype::int8},    {'i', 2, Dtype::int16},
+                               {'i', 4, Dtype::int32},   {'i', 8, Dtype::int64},   {'b', 1, Dtype::boolean}};
+  const bool native = type.byteorder() == '=' || type.byteorder() == '|';
+  for (const Entry& entry : entries)
+    if (native && entry.kind == type.kind() && entry.size == type.itemsize()) return entry.dtype;
   throw pybind11::value_error("fasthash: arrays must be real floating, integer or bool, got " +
                               std::string(py::str(type)));
 }
@@ -28,9 +38,11 @@ inline Dtype to_dtype(const py::dtype& type) {
 struct NumpyDoor {
   using Tensor = py::array;
 
+  static void* data(const Tensor& array) { return const_cast<void*>(array.data()); }
+  static Device device(const Tensor&) { return {}; }
   static View view(const Tensor& array) {
     View view;
-    view.data = const_cast<void*>(array.data());
+    view.data = data(array);
     view.dtype = to_dtype(array.dtype());
     for (py::ssize_t d = 0; d < array.ndim(); ++d) {
       if (array.strides(d) % array.itemsize() != 0)

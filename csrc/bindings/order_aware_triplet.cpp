@@ -141,19 +141,19 @@ std::tuple<Tensor, Tensor> forward(const Tensor& distances, const Tensor& relati
     args.gains = static_cast<const float*>(gain_rows->data());
     args.gain_stride = gain_rows->rows.stride;
   }
-  args.gradient = Door::view(gradient).data;
+  args.gradient = Door::data(gradient);
   args.anchors = view.sizes[0];
   args.items = view.sizes[1];
   args.distance_stride = distance_rows.rows.stride;
   args.relation_stride = relation_rows.rows.stride;
   args.dtype = view.dtype;
 
-  void* loss_data = Door::view(loss).data;
+  void* loss_data = Door::data(loss);
   if (!view.device.cuda) {
     run_on_cpu(args, loss_data);
   } else {
     const Tensor room = Door::empty(distances, {order_aware_triplet_cuda_workspace(args)}, Dtype::uint8);
-    void* workspace = Door::view(room).data;
+    void* workspace = Door::data(room);
     run_on_device(op, view.device, FH_LAUNCH(order_aware_triplet_cuda(args, loss_data, workspace, stream)));
   }
   return {loss, gradient};

@@ -48,7 +48,7 @@ typename Door::Tensor pack(const typename Door::Tensor& codes) {
   Shape shape = view.sizes;
   shape.back() = (shape.back() + 7) / 8;
   auto packed = Door::empty(codes, shape, Dtype::uint8);
-  const PackCodes args{source.data(),      static_cast<uint8_t*>(Door::view(packed).data),
+  const PackCodes args{source.data(),      static_cast<uint8_t*>(Door::data(packed)),
                        source.rows.count,  source.rows.length,
                        source.rows.stride, view.dtype};
   if (!view.device.cuda)

@@ -40,18 +40,16 @@ void check_labels(const char* name, const View& labels, const View& rows) {
   argument(name).expect(labels.dtype == (ids ? Dtype::int64 : Dtype::uint8),
                         ids ? "int64 where 1-D" : "uint8 where 2-D", dtype_name(labels.dtype));
   argument(name).expect(ids || labels.sizes[1] > 0, "of at least one byte where 2-D", text(labels.sizes));
-  argument(name).expect(labels.sizes[0] == rows.sizes[0], "of length " + std::to_string(rows.sizes[0]),
-                        text(labels.sizes));
+  argument(name).expect(labels.sizes[0] == rows.sizes[0], "of length " + text(rows.sizes[0]), text(labels.sizes));
   argument(name).expect(labels.device == rows.device, "on " + text(rows.device), text(labels.device));
 }
 
 void check_sides(const View& x, const View& labels, const View& y, const View& item_labels) {
   check_rows("items", y);
-  argument("items").expect(y.dtype == x.dtype,
-                           std::string("a tensor of dtype ") + dtype_name(x.dtype) + " like embeddings",
+  argument("items").expect(y.dtype == x.dtype, "a tensor of dtype " + text(dtype_name(x.dtype)) + " like embeddings",
                            dtype_name(y.dtype));
-  argument("items").expect(y.sizes[1] == x.sizes[1],
-                           "of shape (items, " + std::to_string(x.sizes[1]) + ") like embeddings", text(y.sizes));
+  argument("items").expect(y.sizes[1] == x.sizes[1], "of shape (items, " + text(x.sizes[1]) + ") like embeddings",
+                           text(y.sizes));
   check_labels("item_labels", item_labels, y);
   const bool alike =
       item_labels.rank() == labels.rank() && (labels.rank() == 1 || item_labels.sizes[1] == labels.sizes[1]);
@@ -131,11 +129,11 @@ std::tuple<Tensor, Tensor, Tensor> forward(const Tensor& embeddings, const Tenso
   args.y_stride = y_rows.rows.stride;
   args.dtype = x.dtype;
   args.alone = !items;
-  args.x_gradient = settings.of_embeddings ? Door::view(x_gradient).data : nullptr;
-  args.y_gradient = settings.of_items ? Door::view(y_gradient).data : nullptr;
+  args.x_gradient = settings.of_embeddings ? Door::data(x_gradient) : nullptr;
+  args.y_gradient = settings.of_items ? Door::data(y_gradient) : nullptr;
 
   const double value = run_on_cpu(args);
-  void* loss_data = Door::view(loss).data;
+  void* loss_data = Door::data(loss);
   if (wide == Dtype::float64)
     *static_cast<double*>(loss_data) = value;
   else

@@ -70,13 +70,10 @@ constexpr std::chrono::milliseconds short_chunk{20}, long_chunk{100};
 
 }  // namespace
 
-void advise_huge_pages(const View& output) {
+void advise_huge_pages(void* output, int64_t bytes) {
   constexpr uintptr_t page = 4096;
-  constexpr int64_t worthwhile = 4 << 20;
-  const int64_t bytes = output.numel() * dtype_size(output.dtype);
-  if (output.device.cuda || bytes < worthwhile) return;
-  const uintptr_t begin = (reinterpret_cast<uintptr_t>(output.data) + page - 1) / page * page;
-  const uintptr_t end = (reinterpret_cast<uintptr_t>(output.data) + uintptr_t(bytes)) / page * page;
+  const uintptr_t begin = (reinterpret_cast<uintptr_t>(output) + page - 1) / page * page;
+  const uintptr_t end = (reinterpret_cast<uintptr_t>(output) + uintptr_t(bytes)) / page * page;
   // Advice: a system without huge pages refuses it, and nothing is lost.
   (void)madvise(reinterpret_cast<void*>(begin), end - begin, MADV_HUGEPAGE);
 }

@@ -134,16 +134,16 @@ Outputs<Door> forward(const typename Door::Tensor& logits, const Settings<typena
   auto penalty = Door::empty(logits, penalize ? Shape{} : Shape{0}, wide);
   auto packed = Door::empty(logits, pack ? packed_shape(view.sizes) : Shape{0}, Dtype::uint8);
   auto saturation = Door::zeros(logits, {count_saturation ? args.bits : 0}, Dtype::int64);
-  args.codes = Door::view(codes).data;
-  if (pack) args.packed = static_cast<uint8_t*>(Door::view(packed).data);
-  if (count_saturation) args.saturation = static_cast<int64_t*>(Door::view(saturation).data);
-  void* mean = penalize ? Door::view(penalty).data : nullptr;
+  args.codes = Door::data(codes);
+  if (pack) args.packed = static_cast<uint8_t*>(Door::data(packed));
+  if (count_saturation) args.saturation = static_cast<int64_t*>(Door::data(saturation));
+  void* mean = penalize ? Door::data(penalty) : nullptr;
 
   if (!view.device.cuda) {
     forward_on_cpu(args, mean);
   } else {
     const auto partials = Door::empty(logits, {tanh_quantize_cuda_partials}, Dtype::float64);
-    args.partials = static_cast<double*>(Door::view(partials).data);
+    args.partials = static_cast<double*>(Door::data(partials));
     run_on_device(op, view.device, FH_LAUNCH(tanh_quantize_cuda(args, mean, stream)));
   }
   return {codes, penalty, packed, saturation};
@@ -185,12 +185,12 @@ typename Door::Tensor backward(const std::optional<typename Door::Tensor>& grad_
   args.rule = amplifier_rule(settings.amplifier, settings.inverse, settings.amplification, settings.threshold);
   set_sharpness<Door>(args, view, settings.sharpness_tensor, settings.sharpness);
   const auto grad = checked_grad<Door>(grad_codes, view);
-  args.grad_codes = grad ? Door::view(*grad).data : nullptr;
+  args.grad_codes = grad ? Door::data(*grad) : nullptr;
   args.grad_penalty = checked_grad_penalty<Door>(grad_penalty, view);
   const auto [source, rows] = logits_as_rows<Door>(logits);
   set_rows(args, Door::view(source), rows);
   auto grad_logits = Door::empty(logits, view.sizes, view.dtype);
-  args.grad_logits = Door::view(grad_logits).data;
+  args.grad_logits = Door::data(grad_logits);
 
   if (!view.device.cuda) {
     const int64_t blocks = tanh_quantize_blocks(args.rows, args.bits);

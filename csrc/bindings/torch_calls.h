@@ -27,7 +27,7 @@ class RisingOrder {
     if (ids) positions_ = call_torch("aten::argsort", *ids, int64_t(0), false);
   }
   const int64_t* data() const {
-    return positions_ ? static_cast<const int64_t*>(TorchDoor::view(*positions_).data) : nullptr;
+    return positions_ ? static_cast<const int64_t*>(TorchDoor::data(*positions_)) : nullptr;
   }
 
  private:

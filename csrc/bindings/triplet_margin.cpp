@@ -98,19 +98,19 @@ std::tuple<Tensor, Tensor> forward(const Tensor& distances, const Tensor& relati
   auto gradient = Door::empty(distances, view.sizes, wide);
   args.distances = distance_rows.data();
   args.relation = static_cast<const int8_t*>(relation_rows.data());
-  args.gradient = Door::view(gradient).data;
+  args.gradient = Door::data(gradient);
   args.anchors = view.sizes[0];
   args.items = view.sizes[1];
   args.distance_stride = distance_rows.rows.stride;
   args.relation_stride = relation_rows.rows.stride;
   args.dtype = view.dtype;
 
-  void* loss_data = Door::view(loss).data;
+  void* loss_data = Door::data(loss);
   if (!view.device.cuda) {
     run_on_cpu(args, loss_data);
   } else {
     const Tensor room = Door::empty(distances, {triplet_margin_cuda_workspace(args)}, Dtype::uint8);
-    void* workspace = Door::view(room).data;
+    void* workspace = Door::data(room);
     run_on_device(op, view.device, FH_LAUNCH(triplet_margin_cuda(args, loss_data, workspace, stream)));
   }
   return {loss, gradient};

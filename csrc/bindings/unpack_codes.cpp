@@ -32,8 +32,7 @@ void check(const View& packed, int64_t bits, Dtype dtype) {
                                dtype_name(dtype));
   const int64_t width = bits / 8 + (bits % 8 != 0);
   argument.expect(packed.rank() >= 1 && packed.sizes.back() == width,
-                  "of shape (..., " + std::to_string(width) + ") for " + std::to_string(bits) + " bits",
-                  text(packed.sizes));
+                  "of shape (..., " + text(width) + ") for " + text(bits) + " bits", text(packed.sizes));
 }
 
 template <class Door>
@@ -45,7 +44,7 @@ typename Door::Tensor unpack(const typename Door::Tensor& packed, int64_t bits, 
   shape.back() = bits;
   auto codes = Door::empty(packed, shape, dtype);
   const UnpackCodes args{static_cast<const uint8_t*>(source.data()),
-                         Door::view(codes).data,
+                         Door::data(codes),
                          source.rows.count,
                          bits,
                          source.rows.stride,

@@ -8,6 +8,7 @@
 #include <optional>
 #include <sstream>
 #include <string>
+#include <tuple>
 #include <vector>
 
 #include "common/dispatch.h"
@@ -37,15 +38,53 @@ struct View {
   }
 };
 
-inline std::string text(const Shape& shape) {
-  std::ostringstream out;
+// Part of an error text, put together where it is read: checks that pass cost nothing. Shapes have to outlive it.
+template <class... Parts>
+struct Text {
+  std::tuple<Parts...> parts;
+
+  operator std::string() const {
+    std::ostringstream out;
+    out << *this;
+    return out.str();
+  }
+};
+inline void write(std::ostream& out, const Shape* shape) {
   out << '(';
-  for (size_t i = 0; i < shape.size(); ++i) out << (i ? ", " : "") << shape[i];
-  out << (shape.size() == 1 ? ",)" : ")");
-  return out.str();
+  for (size_t i = 0; i < shape->size(); ++i) out << (i ? ", " : "") << (*shape)[i];
+  out << (shape->size() == 1 ? ",)" : ")");
 }
-inline std::string text(const Device& device) {
-  return device.cuda ? "cuda:" + std::to_string(device.index) : std::string("cpu");
+inline void write(std::ostream& out, const Device& device) {
+  if (device.cuda)
+    out << "cuda:" << device.index;
+  else
+    out << "cpu";
+}
+template <class Value>
+void write(std::ostream& out, const Value& value) {
+  out << value;
+}
+template <class... Parts>
+std::ostream& operator<<(std::ostream& out, const Text<Parts...>& text) {
+  std::apply([&](const auto&... parts) { (write(out, parts), ...); }, text.parts);
+  return out;
+}
+template <class... First, class... Second>
+Text<First..., Second...> operator+(const Text<First...>& first, const Text<Second...>& second) {
+  return {std::tuple_cat(first.parts, second.parts)};
+}
+template <class... Parts>
+Text<const char*, Parts...> operator+(const char* words, const Text<Parts...>& text) {
+  return {std::tuple_cat(std::tuple(words), text.parts)};
+}
+template <class... Parts>
+Text<Parts..., const char*> operator+(const Text<Parts...>& text, const char* words) {
+  return {std::tuple_cat(text.parts, std::tuple(words))};
+}
+inline Text<const Shape*> text(const Shape& shape) { return {&shape}; }
+template <class Value>  // a number, words or a Device
+Text<Value> text(Value value) {
+  return {value};
 }
 
 // One argument of one operator, and what is wrong with it. pybind11::value_error, not std::invalid_argument: from torch
@@ -71,7 +110,7 @@ struct Argument {
     expect(ok, "float32, float64, bfloat16 or float16", dtype_name(view.dtype));
   }
   void expect_rank(const View& view, int64_t rank, const char* shape) const {
-    expect(view.rank() == rank, std::to_string(rank) + "-D " + shape, "shape " + text(view.sizes));
+    expect(view.rank() == rank, text(rank) + "-D " + shape, "shape " + text(view.sizes));
   }
   void expect_device(const View& view, const Device& device) const {
     expect(view.device == device, "on " + text(device) + " like the other tensors", text(view.device));
@@ -80,7 +119,8 @@ struct Argument {
 
 // Asks for huge pages behind a large new output on the CPU, as NumPy does for its arrays: where memory comes fresh from
 // the system, the first touch of each 4 KiB page would cost more than the kernel that fills it.
-void advise_huge_pages(const View& output);
+constexpr int64_t huge_pages_from = 4 << 20;  // bytes from which it is worth a call
+void advise_huge_pages(void* output, int64_t bytes);
 
 // The rows of a tensor (..., K) whose leading dimensions collapse into one: row r starts at data + r * stride.
 struct Rows {

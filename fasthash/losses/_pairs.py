@@ -143,7 +143,8 @@ class PairwiseLoss(nn.Module):
         Args:
             embeddings: (A, K), any floating dtype; computed in float32 (float64 stays).
             labels: (A,) integer class ids or (A, C) multi-hot rows. Not looked at where `indices_tuple` is given.
-            indices_tuple: pairs `(a1, p, a2, n)` of a miner; see `relation_from_indices`.
+            indices_tuple: pairs `(a1, p, a2, n)` of a miner, or triplets `(a, p, n)` for the pairs (a, p) and (a, n);
+                see `relation_from_indices`.
             ref_emb: (M, K) items, such as a bank, to compare with; None compares the batch with itself, none of its
                 items with itself.
             ref_labels: labels of `ref_emb`, of the same kind as `labels`.

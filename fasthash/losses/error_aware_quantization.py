@@ -87,7 +87,7 @@ class ErrorAwareQuantizationLoss(nn.Module):
         Args:
             embeddings: (A, K) relaxed codes, any floating dtype.
             labels: (A,) integer ids or (A, C) multi-hot rows.
-            indices_tuple: pairs of a miner, or triplets that are a full product; see `relation_from_indices`. Pairs it
+            indices_tuple: pairs of a miner, or triplets for the pairs they hold; see `relation_from_indices`. Pairs it
                 does not name do not count.
             ref_emb: (M, K) items to pair the batch with, which are quantized like it; None pairs it with itself.
             ref_labels: labels of `ref_emb`, of the same kind as `labels`.

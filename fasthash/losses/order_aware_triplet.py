@@ -97,8 +97,9 @@ class OrderAwareTripletLoss(nn.Module):
         Args:
             embeddings: (A, K) relaxed codes of the anchors, any floating dtype; computed in float32 (float64 stays).
             labels: (A,) integer class ids or (A, C) multi-hot rows. Not looked at where `indices_tuple` is given.
-            indices_tuple: pairs `(a1, p, a2, n)` of a miner, or triplets `(a, p, n)` that are a full product for each
-                anchor; see `relation_from_indices`.
+            indices_tuple: pairs `(a1, p, a2, n)` of a miner, or triplets `(a, p, n)` for the pairs (a, p) and (a, n).
+                Either way all positives that an anchor is named with meet all negatives it is named with, and these
+                alone are ranked: weights need a ranking, which a list of triplets is not.
             ref_emb: (M, K) items to compare with; None compares the anchors with one another, none with itself.
             ref_labels: labels of `ref_emb`, of the same kind as `labels`.
             similarity: (A, M) matrix in place of labels; an entry > 0 means similar, any other dissimilar.

@@ -114,8 +114,8 @@ class TieAwareRankingLoss(nn.Module):
         Args:
             embeddings: (A, K) relaxed codes in [-1, 1] of the anchors, any floating dtype.
             labels: (A,) integer ids or (A, C) multi-hot rows.
-            indices_tuple: pairs of a miner, or triplets that are a full product; see `relation_from_indices`. Items it
-                does not name are not ranked.
+            indices_tuple: pairs of a miner, or triplets for the pairs they hold; see `relation_from_indices`. Items
+                that an anchor is not named with are not ranked for it.
             ref_emb: (M, K) items to rank; None ranks the batch, each anchor without itself.
             ref_labels: labels of `ref_emb`, of the same kind as `labels`.
             similarity: (A, M) matrix in place of labels; an entry > 0 means positive, and is a of the gain in NDCG.

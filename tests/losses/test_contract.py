@@ -191,3 +191,21 @@ def test_a_gallery_takes_the_place_of_the_batch(name):
         entry()(embeddings, labels, None, gallery)
     with pytest.raises(ValueError, match=f"^{name}: "):
         entry()(embeddings, labels, None, gallery[:, :8], gallery_labels)
+
+
+@pytest.mark.parametrize("name", PAIRS)
+def test_mined_triplets_are_taken_for_the_pairs_they_hold(name):
+    """But for losses that look at each triplet by itself."""
+    entry = LOSSES[name]
+    embeddings, labels = batch(entry)
+    gallery, gallery_labels = batch(entry, 40, seed=1)
+    alike = labels[:, None] == gallery_labels
+    triplets = (alike[:, :, None] & ~alike[:, None]).nonzero()[::7].unbind(1)  # no product of positives and negatives
+    anchors, positives, negatives = triplets
+    pairs = (anchors, positives, anchors, negatives)
+    found, of_pairs = (
+        torch.stack([value, *(each.sum() for each in torch.autograd.grad(value, [embeddings, gallery]))])
+        for value in (entry()(embeddings, None, indices, gallery) for indices in (triplets, pairs))
+    )
+    assert found.isfinite().all()
+    assert torch.equal(found, of_pairs) is (name not in ("TripletHardLoss", "TripletMarginLoss", "TripletSemiHardLoss"))

@@ -173,6 +173,7 @@ class AnchorLoss {
       partial += double(tie.positives) * value;
       gains = tie.gains;
     }
+    if (weights <= 0) return 0.0;  // all ranks are one: sums of potentials need not cancel to the last bit
     if (args_.normalize) return weight_normalizer(weights, double(positive_count_) * double(negative_count_));
     return weight_factor(args_.weighting, double(positive_count_), ideal_gain());
   }
