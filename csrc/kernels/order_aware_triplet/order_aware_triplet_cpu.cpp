@@ -156,7 +156,7 @@ class AnchorLoss {
   // Returns the factor on the weights.
   double list_by_rank(const int32_t* hamming) {
     const uint32_t* ranked = rank(hamming);
-    const double all_gains = tie_at(ranked, 0, order_.count(), 0).gains;
+    const double all_gains = gains_ ? add_gains(0, ranked, 0, order_.count()) : double(positive_count_);
     double partial = 0, weights = 0, gains = 0;
     for (int64_t first = 0, last = 0; first < order_.count(); first = last) {
       last = end_of_tie(ranked, first, hamming);
@@ -203,16 +203,19 @@ class AnchorLoss {
     return last == first + 1 ? values_[last] : rank_value(args_.weighting, double(first + last + 1) / 2);
   }
 
-  // `gains` are those of the nearer positives: added up in rank order, so that all of them give the same sum
-  // everywhere.
+  // `gains` are those of the nearer positives.
   Tie tie_at(const uint32_t* ranked, int64_t first, int64_t last, double gains) const {
-    Tie tie{positives_.count, negatives_.count, 0, last - first, gains};
-    for (int64_t i = first; i < last; ++i) {
-      if (relation_[ranked[i]] <= 0) continue;
-      ++tie.positives;
-      tie.gains += gain_of(ranked[i]);
-    }
-    return tie;
+    int64_t positives = 0;
+    for (int64_t i = first; i < last; ++i) positives += relation_[ranked[i]] > 0;
+    gains = gains_ ? add_gains(gains, ranked, first, last) : gains + double(positives);
+    return {positives_.count, negatives_.count, positives, last - first, gains};
+  }
+
+  // Always in rank order, so that all of them have one sum.
+  double add_gains(double sum, const uint32_t* ranked, int64_t first, int64_t last) const {
+    for (int64_t i = first; i < last; ++i)
+      if (relation_[ranked[i]] > 0) sum += gain_of(ranked[i]);
+    return sum;
   }
 
   // Without ties the positive itself is all of `tie`.
