@@ -111,8 +111,8 @@ class PairwiseLoss(nn.Module):
     """Base: the weighted mean of a rule over all pairs of anchors and items, and a quantization term.
 
     Args:
-        check_finite: refuse NaN and infinite embeddings; None does so on the CPU, but not on CUDA, where it would wait
-            for the device, nor under `torch.compile`.
+        check_finite: refuse NaN and infinity in embeddings, multi-hot labels and similarities; None does so on the CPU,
+            but not on CUDA, where it would wait for the device, nor under `torch.compile`.
         gather: join the batches of all ranks of a distributed run first, see `losses._distributed`.
         backend: `fused`, or `reference` in plain PyTorch for double backward and `torch.func`.
     """
@@ -166,10 +166,11 @@ class PairwiseLoss(nn.Module):
         alone = ref_emb is None
         by_labels, relation = None, None
         if indices_tuple is None and similarity is None:
-            labels = check_labels(self._name, labels, ref_labels, embeddings, ref_emb)
+            labels = check_labels(self._name, labels, ref_labels, embeddings, ref_emb, self.check_finite)
             by_labels = (labels, labels if ref_labels is None else ref_labels)
         else:
-            relation = relation_of(self._name, embeddings, labels, indices_tuple, ref_emb, ref_labels, similarity)
+            given = (labels, indices_tuple, ref_emb, ref_labels, similarity)
+            relation = relation_of(self._name, embeddings, *given, check_finite=self.check_finite)
         with torch.autocast(embeddings.device.type, enabled=False):
             x = _wide(embeddings)
             y = x if ref_emb is None else ref_emb.to(x.dtype)

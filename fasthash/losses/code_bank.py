@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from fasthash import _checks
+from fasthash._labels import check_kind
 
 _NAME = "CodeBank"
 _REASON = "a CodeBank has one shape, and so one graph, only from where it is full"
@@ -26,7 +27,8 @@ class CodeBank(nn.Module):
         classes: number of columns C of multi-hot labels; None for class ids.
 
     Raises:
-        ValueError: a size below 1; in calls, shapes that do not fit, or indices outside of 0..N-1.
+        ValueError: a size below 1, one class; in calls, shapes that do not fit, indices outside of 0..N-1, or, on the
+            CPU, multi-hot rows that are not finite.
 
     Memory: 4 N K bytes, and 8 N or N C of labels.
 
@@ -46,8 +48,9 @@ class CodeBank(nn.Module):
 
     def __init__(self, size: int, bits: int, classes: int | None = None) -> None:
         super().__init__()
-        for argument, value in (("size", size), ("bits", bits), ("classes", 1 if classes is None else classes)):
+        for argument, value in (("size", size), ("bits", bits)):
             _checks.require(value >= 1, _NAME, argument, ">= 1", value)
+        _checks.require(classes is None or classes > 1, _NAME, "classes", "> 1, or None for ids", classes)
         self.register_buffer("rows", torch.zeros(size, bits))
         shape, dtype = ((size,), torch.int64) if classes is None else ((size, classes), torch.int8)
         self.register_buffer("row_labels", torch.zeros(shape, dtype=dtype))
@@ -78,6 +81,7 @@ class CodeBank(nn.Module):
         _checks.require(fits, _NAME, "embeddings", f"of shape (batch, {bits})", shape)
         expected = (batch, *self.row_labels.shape[1:])
         _checks.require(tuple(labels.shape) == expected, _NAME, "labels", f"of shape {expected}", tuple(labels.shape))
+        check_kind(_NAME, "labels", labels)
         if indices is None:
             _checks.require(batch <= size, _NAME, "embeddings", f"at most {size} rows, the size of the bank", batch)
             indices = (self.pointer + torch.arange(batch, device=self.rows.device)) % size

@@ -161,7 +161,7 @@ class HardNegativeMiner(nn.Module):
             length = len(ref_emb)
             _checks.require(len(item_labels) == length, _NAME, "ref_labels", f"of length {length}", got)
             codes = ops.pack_codes(ref_emb >= 0)
-        check_labels(_NAME, ("labels", "labels of the items"), labels, item_labels)
+        check_labels(_NAME, ("labels", "labels of the items"), labels, item_labels, self.check_finite)
         for name, tensor in (("labels", labels), ("bank", codes)):
             _checks.require_same_device(_NAME, name, tensor, embeddings.device)
         if own is not None:

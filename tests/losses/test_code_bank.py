@@ -69,11 +69,17 @@ def test_bad_input():
     bank = CodeBank(4, 3)
     for call, text in (
         (lambda: CodeBank(0, 3), "size must be >= 1"),
+        (lambda: CodeBank(4, 3, classes=1), "classes must be > 1, or None for ids, got 1"),
+        (lambda: bank.update(torch.ones(2, 3), torch.zeros(2)), "labels must be integer ids where 1-D"),
+        (
+            lambda: CodeBank(4, 3, classes=2).update(torch.ones(2, 3), torch.full((2, 2), torch.nan)),
+            "labels must be finite, got 4 NaN",
+        ),
         (lambda: bank.update(torch.ones(2, 4), torch.zeros(2)), r"embeddings must be of shape \(batch, 3\)"),
         (lambda: bank.update(torch.ones(2, 3), torch.zeros(3)), r"labels must be of shape \(2,\)"),
-        (lambda: bank.update(torch.ones(5, 3), torch.zeros(5)), "at most 4 rows"),
-        (lambda: bank.update(torch.ones(2, 3), torch.zeros(2), torch.tensor([0, 4])), r"indices must be in 0..3"),
-        (lambda: bank.update(torch.ones(2, 3), torch.zeros(2), torch.tensor([0])), r"indices must be of shape"),
+        (lambda: bank.update(torch.ones(5, 3), torch.arange(5)), "at most 4 rows"),
+        (lambda: bank.update(torch.ones(2, 3), torch.arange(2), torch.tensor([0, 4])), r"indices must be in 0..3"),
+        (lambda: bank.update(torch.ones(2, 3), torch.arange(2), torch.tensor([0])), r"indices must be of shape"),
     ):
         with pytest.raises(ValueError, match=text):
             call()

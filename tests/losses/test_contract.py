@@ -12,7 +12,7 @@ import torch
 import torch._dynamo.testing
 
 from fasthash import losses
-from tests.losses.contract import BITS, LOSSES, OTHERS, batch, names_against, value_and_gradient
+from tests.losses.contract import BITS, CLASSES, LOSSES, OTHERS, batch, names_against, value_and_gradient
 
 NAMES = sorted(LOSSES)
 PAIRS = names_against("items")
@@ -184,6 +184,41 @@ def test_bad_labels_are_named(name):
     for bad in (None, labels[:7], torch.zeros(24, 2, 2), labels.to("meta")):
         with pytest.raises(ValueError, match=f"^{name}: labels.* must "):
             loss(embeddings, bad)
+
+
+@pytest.mark.parametrize("name", names_against("items", "constants", "classes"))
+def test_ids_in_a_column_are_no_multi_hot_rows(name):
+    embeddings, labels = batch(LOSSES[name])
+    for column in (labels.unsqueeze(1), labels.unsqueeze(1).float()):
+        with pytest.raises(ValueError, match=rf"^{name}: labels must .*labels\.squeeze\(1\).* got \(24, 1\)$"):
+            LOSSES[name]()(embeddings, column)
+
+
+@pytest.mark.parametrize("name", names_against("items", "constants", "classes"))
+def test_multi_hot_rows_are_set_above_zero_and_finite(name):
+    entry = LOSSES[name]
+    embeddings, labels = batch(entry)
+    rows = torch.nn.functional.one_hot(labels, CLASSES) * 3 - 1
+    expected = entry()(embeddings, rows > 0)
+    assert torch.equal(entry()(embeddings, rows), expected)
+    assert torch.equal(entry()(embeddings, rows.double()), expected)
+    bad = rows.float().where(rows > 0, math.nan)
+    assert torch.equal(entry(check_finite=False)(embeddings, bad), expected)
+    with pytest.raises(ValueError, match=f"^{name}: labels must be finite, got 72 NaN"):
+        entry()(embeddings, bad)
+
+
+@pytest.mark.parametrize("name", PAIRS)
+def test_references_and_similarities_are_finite(name):
+    entry = LOSSES[name]
+    embeddings, labels = batch(entry)
+    rows = torch.nn.functional.one_hot(labels, CLASSES).float()
+    bad = rows.clone()
+    bad[3, 2] = math.nan
+    with pytest.raises(ValueError, match=f"^{name}: ref_labels must be finite, got 1 NaN"):
+        entry()(embeddings, rows, None, embeddings.detach(), bad)
+    with pytest.raises(ValueError, match=f"^{name}: similarity must be finite, got 24 NaN"):
+        entry()(embeddings, similarity=bad @ rows.T)
 
 
 @pytest.mark.parametrize("name", names_against("classes", "nothing"))

@@ -149,6 +149,8 @@ ITEMS = (CODES, torch.zeros(90, dtype=torch.int64))
         (None, {"embeddings": torch.zeros(0, 20)}, "embeddings must be of shape .* not empty"),
         (None, {"embeddings": torch.full((24, 20), math.nan)}, "embeddings must be finite"),
         (None, {"labels": LABELS[:5]}, r"labels must be of length 24, got \(5,\)"),
+        (None, {"labels": LABELS.unsqueeze(1)}, r"labels must be ids .* pass labels\.squeeze\(1\)"),
+        ((CODES, torch.full((90, 2), torch.nan)), {"labels": torch.ones(24, 2)}, "labels of the items must be finite"),
         (None, {"labels": LABELS.float()}, "labels must be integer ids where 1-D, got float32"),
         (None, {"ref_emb": torch.zeros(5, 20)}, "ref_labels must be of length 5, got None"),
         (None, {"positions": LABELS[:3]}, r"positions must be int64 of shape \(24,\)"),
