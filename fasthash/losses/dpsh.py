@@ -26,8 +26,8 @@ class DPSHLoss(PairwiseLoss):
 
     Args:
         quantization: weight of the distance from ±1.
-        check_finite: refuse NaN and infinite embeddings; None does so on the CPU, but not on CUDA, where it would wait
-            for the device, nor under `torch.compile`.
+        check_finite: refuse NaN and infinity in embeddings, multi-hot labels and similarities; None does so on the CPU,
+            but not on CUDA, where it would wait for the device, nor under `torch.compile`.
         gather: join the batches of all ranks of a distributed run first; the gradients of parameters are those of one
             process after the mean that DistributedDataParallel takes.
         backend: `fused` has the gradient ready after forward, and keeps nothing of the size of all pairs: pairs by

@@ -31,8 +31,8 @@ class OrderAwareTripletLoss(nn.Module):
         reduction: `mean` over all triplets, `avg_nonzero` over those that violate the margin, or `sum`.
         normalize: bring the mean weight of each anchor to 1; False leaves the weights as they are.
         ties: items of equal Hamming distance are ranked by (D, `index`), or all get their `mean` rank.
-        check_finite: refuse NaN and infinite embeddings; None does so on the CPU, but not on CUDA, where it would wait
-            for the device, nor under `torch.compile`.
+        check_finite: refuse NaN and infinity in embeddings, multi-hot labels and similarities; None does so on the CPU,
+            but not on CUDA, where it would wait for the device, nor under `torch.compile`.
         backend: `fused` is the compiled op. `reference` is plain PyTorch with O(A * P * N) memory, for `torch.func`,
             which cannot look into registered ops.
         gather: take the batch of all ranks; see `losses` about what that means for gradients.
@@ -117,7 +117,8 @@ class OrderAwareTripletLoss(nn.Module):
         if self.gather:
             embeddings, labels = gather_alone(name, embeddings, labels, indices_tuple, ref_emb, similarity)
         items = embeddings if ref_emb is None else ref_emb
-        relation = relation_of(name, embeddings, labels, indices_tuple, ref_emb, ref_labels, similarity)
+        given = (labels, indices_tuple, ref_emb, ref_labels, similarity)
+        relation = relation_of(name, embeddings, *given, check_finite=self.check_finite)
         backend = _BACKENDS[self.backend]
         # Packing the comparison lets NaN pass on to the loss where check_finite is off.
         anchor_codes = backend.pack_codes(embeddings.detach() >= 0)

@@ -15,37 +15,44 @@ from fasthash import _checks
 from fasthash._labels import as_comparable, check_labels, shares_label
 
 
-def relation_from_labels(labels: Tensor, ref_labels: Tensor | None = None) -> Tensor:
+def relation_from_labels(
+    labels: Tensor, ref_labels: Tensor | None = None, *, check_finite: bool | None = None
+) -> Tensor:
     """Relation of anchors to items by their labels.
 
     Args:
-        labels: (A,) integer class ids, equal ids are positive; or (A, C) multi-hot rows of any dtype, where an entry
-            > 0 sets the label and rows that share at least one are positive.
+        labels: (A,) integer class ids, equal ids are positive; or (A, C) multi-hot rows of any dtype, C > 1, where any
+            entry > 0 sets the label and rows that share at least one are positive.
         ref_labels: (M,) or (M, C) labels of the items, of the same kind. None takes the anchors themselves as items,
             and leaves each out for itself.
+        check_finite: refuse NaN in multi-hot rows; None does so on the CPU, but not under `torch.compile`.
 
     Returns:
         (A, M) int8.
 
     Raises:
-        ValueError: floating-point ids, more than two dimensions, or labels of two kinds or two devices.
+        ValueError: floating-point ids, ids as a column (A, 1), more than two dimensions, labels of two kinds or two
+            devices, or values that are not finite.
     """
     items = labels if ref_labels is None else ref_labels
-    check_labels("relation_from_labels", ("labels", "ref_labels"), labels, items)
+    check_labels("relation_from_labels", ("labels", "ref_labels"), labels, items, check_finite)
     related = shares_label(as_comparable(labels), as_comparable(items))
     return _signed(related, exclude_self=ref_labels is None)
 
 
-def relation_from_similarity(similarity: Tensor, *, exclude_self: bool) -> Tensor:
+def relation_from_similarity(similarity: Tensor, *, exclude_self: bool, check_finite: bool | None = None) -> Tensor:
     """Relation from a matrix (A, M) of any dtype: an entry > 0 is positive, any other negative.
 
     So bool, {0, 1} and {-1, +1} matrices all mean the same. `exclude_self` leaves the diagonal out.
+    `check_finite` is that of `relation_from_labels`.
 
     Raises:
-        ValueError: not a matrix.
+        ValueError: not a matrix, or values that are not finite.
     """
-    shape = tuple(similarity.shape)
-    _checks.require(similarity.dim() == 2, "relation_from_similarity", "similarity", "of shape (anchors, items)", shape)
+    op, shape = "relation_from_similarity", tuple(similarity.shape)
+    _checks.require(similarity.dim() == 2, op, "similarity", "of shape (anchors, items)", shape)
+    if similarity.is_floating_point():
+        _checks.require_finite(check_finite, op, "similarity", similarity)
     return _signed(similarity > 0, exclude_self=exclude_self)
 
 

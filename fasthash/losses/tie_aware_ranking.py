@@ -53,8 +53,8 @@ class TieAwareRankingLoss(nn.Module):
             itself (`fasthash.metrics.mean_average_precision`). ndcg has only `simplified`.
         bins: L >= 1; None for K / 2 where K >= 32, else K.
         reduction: `mean` over the anchors with a positive, or `sum`.
-        check_finite: refuse NaN, infinite embeddings and codes outside of [-1, 1]; None does so on the CPU, but not on
-            CUDA nor under `torch.compile`.
+        check_finite: refuse NaN and infinity in embeddings, multi-hot labels and similarities, and codes outside of
+            [-1, 1]; None does so on the CPU, but not on CUDA nor under `torch.compile`.
         gather: join the batches of all ranks of a distributed run first, see `losses._distributed`.
         backend: `fused` as above; `reference` makes the A M (L + 1) shares and differentiates through them.
 
@@ -134,7 +134,8 @@ class TieAwareRankingLoss(nn.Module):
             if labels is None or any(each is not None for each in others):
                 raise ValueError(f"{_NAME}: labels alone must say what is similar where gather=True")
             embeddings, labels = gather_batch(_NAME, embeddings, labels)
-        relation = relation_of(_NAME, embeddings, labels, indices_tuple, ref_emb, ref_labels, similarity)
+        given = (labels, indices_tuple, ref_emb, ref_labels, similarity)
+        relation = relation_of(_NAME, embeddings, *given, check_finite=self.check_finite)
         shared = None
         if self.metric == "ndcg" and indices_tuple is None:
             shared = _shared_labels(labels, ref_labels, similarity)

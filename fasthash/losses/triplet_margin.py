@@ -90,7 +90,8 @@ class _TripletLoss(nn.Module):
         b = None if ref_emb is None else in_working_dtype(ref_emb, self.normalize_embeddings).to(a.dtype)
         if indices_tuple is not None and len(indices_tuple) == 3:
             return self._of_triplets(a, b, indices_tuple, squared)
-        relation = relation_of(self._name, embeddings, labels, indices_tuple, ref_emb, ref_labels, similarity)
+        given = (labels, indices_tuple, ref_emb, ref_labels, similarity)
+        relation = relation_of(self._name, embeddings, *given, check_finite=self.check_finite)
         distances = distance_matrix(a, b, squared=squared, backend=self.backend)
         loss: Tensor = _BACKENDS[self.backend].triplet_margin(
             distances,
@@ -161,8 +162,8 @@ class TripletMarginLoss(_TripletLoss):
         normalize_embeddings: bring embeddings to length 1 first. Set False for relaxed codes in units of bits, and
             choose a margin in these units.
         reduction: `avg_nonzero`, `mean` over all triplets, or `sum`. With `smooth_loss` the first two are the same.
-        check_finite: refuse NaN and infinite embeddings; None does so on the CPU, but not on CUDA, where it would wait
-            for the device, nor under `torch.compile`.
+        check_finite: refuse NaN and infinity in embeddings, multi-hot labels and similarities; None does so on the CPU,
+            but not on CUDA, where it would wait for the device, nor under `torch.compile`.
         gather: take the batch of all ranks; see `losses` about what that means for gradients.
         backend: `fused` is the compiled op. `reference` is plain PyTorch with O(B^3) memory, for `torch.func`, which
             cannot look into registered ops.

@@ -109,7 +109,7 @@ def order_aware_triplet(
         _registration.index(_OP, "ties", ties, TIES),
         gains,
     )[0]
-    return loss
+    return _registration.changeable(loss)
 
 
 @torch.library.register_fake("fasthash::order_aware_triplet")

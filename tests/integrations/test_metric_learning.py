@@ -12,7 +12,7 @@ import torch
 from torch import distributed
 
 pml = pytest.importorskip("pytorch_metric_learning.losses")
-from pytorch_metric_learning import miners, reducers, regularizers  # noqa: E402
+from pytorch_metric_learning import miners, reducers, regularizers, trainers  # noqa: E402
 from pytorch_metric_learning.utils import loss_and_miner_utils  # noqa: E402
 from pytorch_metric_learning.utils.distributed import DistributedLossWrapper  # noqa: E402
 
@@ -142,6 +142,28 @@ def test_as_one_of_theirs_it_takes_regularizers_references_and_indices():
     assert torch.equal(MetricLearningLoss(entry())(embeddings, labels, indices), entry()(embeddings, labels, indices))
     with pytest.raises(ValueError, match="labels must be a 1D tensor"):
         loss(embeddings, torch.nn.functional.one_hot(labels))
+
+
+@pytest.mark.filterwarnings("ignore:Converting a tensor with requires_grad")  # theirs, in its progress bar
+@pytest.mark.parametrize("name", PAIRS)
+def test_their_trainer_trains_with_it(name):
+    """It multiplies the loss by its weight in place."""
+    torch.manual_seed(0)
+    entry = LOSSES[name]
+    dataset = torch.utils.data.TensorDataset(torch.randn(48, 8), torch.randint(0, 4, (48,)))
+    trunk = torch.nn.Sequential(torch.nn.Linear(8, BITS), torch.nn.Tanh())
+    before = trunk[0].weight.detach().clone()
+    trainers.MetricLossOnly(
+        {"trunk": trunk},
+        {"trunk_optimizer": torch.optim.SGD(trunk.parameters(), lr=1.0)},
+        24,
+        {"metric_loss": entry()},
+        dataset,
+        loss_weights={"metric_loss": 0.5},
+        dataloader_num_workers=0,
+    ).train()
+    assert trunk[0].weight.isfinite().all()
+    assert not torch.equal(trunk[0].weight, before)
 
 
 def _in_their_wrapper(rank, path, queue):

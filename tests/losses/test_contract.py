@@ -12,7 +12,7 @@ import torch
 import torch._dynamo.testing
 
 from fasthash import losses
-from tests.losses.contract import BITS, LOSSES, OTHERS, batch, names_against, value_and_gradient
+from tests.losses.contract import BITS, CLASSES, LOSSES, OTHERS, batch, names_against, value_and_gradient
 
 NAMES = sorted(LOSSES)
 PAIRS = names_against("items")
@@ -84,6 +84,21 @@ def test_one_graph_for_changing_batches(name):
         counts.append(counter.frame_count)  # a backward of its own is a second graph of the first call
     assert counts[0] in (1, 2)
     assert counts == counts[:1] * 3, f"compiled anew: {counts}"
+
+
+@pytest.mark.parametrize("backend", ["fused", "reference"])
+@pytest.mark.parametrize("name", NAMES)
+def test_a_loss_may_be_changed_in_place(name, backend):
+    entry = LOSSES[name]
+    loss = entry(**({"backend": backend} if "backend" in options_of(name) else {}))
+    arguments = batch(entry)
+    _, expected = value_and_gradient(loss, *arguments)
+    value = loss(*arguments)
+    value /= 4
+    value += 1
+    parameters = [p for p in loss.parameters() if p.requires_grad]
+    found = torch.autograd.grad(value, [arguments[0], *parameters])
+    torch.testing.assert_close(found, tuple(gradient / 4 for gradient in expected))
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -171,6 +186,41 @@ def test_bad_labels_are_named(name):
             loss(embeddings, bad)
 
 
+@pytest.mark.parametrize("name", names_against("items", "constants", "classes"))
+def test_ids_in_a_column_are_no_multi_hot_rows(name):
+    embeddings, labels = batch(LOSSES[name])
+    for column in (labels.unsqueeze(1), labels.unsqueeze(1).float()):
+        with pytest.raises(ValueError, match=rf"^{name}: labels must .*labels\.squeeze\(1\).* got \(24, 1\)$"):
+            LOSSES[name]()(embeddings, column)
+
+
+@pytest.mark.parametrize("name", names_against("items", "constants", "classes"))
+def test_multi_hot_rows_are_set_above_zero_and_finite(name):
+    entry = LOSSES[name]
+    embeddings, labels = batch(entry)
+    rows = torch.nn.functional.one_hot(labels, CLASSES) * 3 - 1
+    expected = entry()(embeddings, rows > 0)
+    assert torch.equal(entry()(embeddings, rows), expected)
+    assert torch.equal(entry()(embeddings, rows.double()), expected)
+    bad = rows.float().where(rows > 0, math.nan)
+    assert torch.equal(entry(check_finite=False)(embeddings, bad), expected)
+    with pytest.raises(ValueError, match=f"^{name}: labels must be finite, got 72 NaN"):
+        entry()(embeddings, bad)
+
+
+@pytest.mark.parametrize("name", PAIRS)
+def test_references_and_similarities_are_finite(name):
+    entry = LOSSES[name]
+    embeddings, labels = batch(entry)
+    rows = torch.nn.functional.one_hot(labels, CLASSES).float()
+    bad = rows.clone()
+    bad[3, 2] = math.nan
+    with pytest.raises(ValueError, match=f"^{name}: ref_labels must be finite, got 1 NaN"):
+        entry()(embeddings, rows, None, embeddings.detach(), bad)
+    with pytest.raises(ValueError, match=f"^{name}: similarity must be finite, got 24 NaN"):
+        entry()(embeddings, similarity=bad @ rows.T)
+
+
 @pytest.mark.parametrize("name", names_against("classes", "nothing"))
 def test_references_are_refused_where_nothing_is_compared_with_them(name):
     embeddings, labels = batch(LOSSES[name])
@@ -209,3 +259,20 @@ def test_mined_triplets_are_taken_for_the_pairs_they_hold(name):
     )
     assert found.isfinite().all()
     assert torch.equal(found, of_pairs) is (name not in ("TripletHardLoss", "TripletMarginLoss", "TripletSemiHardLoss"))
+
+
+@pytest.mark.parametrize("of_gallery", [torch.float64, torch.float32, torch.bfloat16], ids=str)
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16], ids=str)
+@pytest.mark.parametrize("name", names_against("items", "constants"))
+def test_a_gallery_of_another_dtype_is_brought_to_that_of_the_embeddings(name, dtype, of_gallery):
+    entry = LOSSES[name]
+    wide = torch.float64 if dtype == torch.float64 else torch.float32
+    embeddings, labels = batch(entry, dtype=dtype)
+    gallery, gallery_labels = batch(entry, 40, seed=1, dtype=of_gallery)
+    value = entry()(embeddings, labels, None, gallery, gallery_labels)
+    value.backward()
+    assert value.dtype == wide
+    expected = entry()(embeddings.detach().to(wide), labels, None, gallery.detach().to(wide), gallery_labels)
+    torch.testing.assert_close(value.detach(), expected, rtol=1e-5, atol=1e-6)
+    assert embeddings.grad.dtype == dtype
+    assert gallery.grad is None if entry.against == "constants" else gallery.grad.dtype == of_gallery

@@ -86,6 +86,8 @@ def test_bad_indices(indices, text):
         (torch.rand(4), None, "labels must be integer ids where 1-D, got float32"),
         (torch.zeros(4, 2, 2), None, r"1-D ids or 2-D multi-hot rows, got \(4, 2, 2\)"),
         (torch.tensor(1), None, "1-D ids or 2-D multi-hot rows"),
+        (IDS.unsqueeze(1), None, r"labels must be ids .* pass labels\.squeeze\(1\) for ids in a column, got \(5, 1\)"),
+        (torch.zeros(5, 2), torch.full((4, 2), torch.nan), "ref_labels must be finite, got 8 NaN"),
         (IDS, torch.zeros(4, 2), r"ref_labels must be like labels \(5,\), got \(4, 2\)"),
         (torch.zeros(4, 3), torch.zeros(4, 2), r"ref_labels must be like labels \(4, 3\), got \(4, 2\)"),
         (IDS, IDS.to("meta"), "ref_labels must be on cpu, got meta"),
