@@ -145,8 +145,8 @@ class PairwiseLoss(nn.Module):
             labels: (A,) integer class ids or (A, C) multi-hot rows. Not looked at where `indices_tuple` is given.
             indices_tuple: pairs `(a1, p, a2, n)` of a miner, or triplets `(a, p, n)` for the pairs (a, p) and (a, n);
                 see `relation_from_indices`.
-            ref_emb: (M, K) items, such as a bank, to compare with; None compares the batch with itself, none of its
-                items with itself.
+            ref_emb: (M, K) items, such as a bank, to compare with, computed in the dtype of the embeddings; None
+                compares the batch with itself, none of its items with itself.
             ref_labels: labels of `ref_emb`, of the same kind as `labels`.
             similarity: (A, M) matrix in place of labels; an entry > 0 means similar, any other dissimilar.
 
@@ -173,7 +173,7 @@ class PairwiseLoss(nn.Module):
             relation = relation_of(self._name, embeddings, *given, check_finite=self.check_finite)
         with torch.autocast(embeddings.device.type, enabled=False):
             x = _wide(embeddings)
-            y = x if ref_emb is None else _wide(ref_emb)
+            y = x if ref_emb is None else ref_emb.to(x.dtype)
             return self._pairs(x, y, alone, by_labels, relation) + self._quantization(x, y)
 
     def _pairs(

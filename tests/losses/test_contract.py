@@ -280,3 +280,20 @@ def test_mined_triplets_are_taken_for_the_pairs_they_hold(name):
     )
     assert found.isfinite().all()
     assert torch.equal(found, of_pairs) is (name not in ("TripletHardLoss", "TripletMarginLoss", "TripletSemiHardLoss"))
+
+
+@pytest.mark.parametrize("of_gallery", [torch.float64, torch.float32, torch.bfloat16], ids=str)
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16], ids=str)
+@pytest.mark.parametrize("name", names_against("items", "constants"))
+def test_a_gallery_of_another_dtype_is_brought_to_that_of_the_embeddings(name, dtype, of_gallery):
+    entry = LOSSES[name]
+    wide = torch.float64 if dtype == torch.float64 else torch.float32
+    embeddings, labels = batch(entry, dtype=dtype)
+    gallery, gallery_labels = batch(entry, 40, seed=1, dtype=of_gallery)
+    value = entry()(embeddings, labels, None, gallery, gallery_labels)
+    value.backward()
+    assert value.dtype == wide
+    expected = entry()(embeddings.detach().to(wide), labels, None, gallery.detach().to(wide), gallery_labels)
+    torch.testing.assert_close(value.detach(), expected, rtol=1e-5, atol=1e-6)
+    assert embeddings.grad.dtype == dtype
+    assert gallery.grad is None if entry.against == "constants" else gallery.grad.dtype == of_gallery

@@ -3,6 +3,7 @@ import math
 
 import pytest
 import torch
+import torch._dynamo.testing
 
 from fasthash import ops
 from fasthash.losses import DiscreteCodes, HardNegativeMiner, TripletMarginLoss, TripletSemiHardLoss
@@ -178,3 +179,24 @@ def test_bad_arguments(bank, kwargs, text):
 def test_bad_options(arguments, text):
     with pytest.raises(ValueError, match=f"HardNegativeMiner: {text}"):
         HardNegativeMiner(*arguments)
+
+
+def test_it_runs_beside_the_graph():
+    torch._dynamo.reset()
+    miner, loss = HardNegativeMiner(negatives=2), TripletMarginLoss()
+    embeddings, labels = batch()
+    expected = loss(embeddings, labels, miner(embeddings, labels))
+
+    def both(embeddings, labels):
+        return loss(embeddings, labels, miner(embeddings, labels))
+
+    with pytest.raises(RuntimeError, match="call it beside the graph"):
+        torch.compile(both, fullgraph=True, backend="aot_eager")(embeddings, labels)
+    torch.testing.assert_close(torch.compile(both, backend="aot_eager")(embeddings, labels), expected)
+    counter = torch._dynamo.testing.CompileCounterWithBackend("aot_eager")
+    compiled = torch.compile(loss, fullgraph=True, dynamic=True, backend=counter)
+    for seed in range(3):
+        embeddings, labels = batch(seed=seed)
+        triplets = miner(embeddings, labels)
+        torch.testing.assert_close(compiled(embeddings, labels, triplets), loss(embeddings, labels, triplets))
+    assert counter.frame_count == 1
