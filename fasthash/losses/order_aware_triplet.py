@@ -9,12 +9,13 @@ from torch import Tensor, nn
 
 from fasthash import _checks, ops, reference
 from fasthash.losses._inputs import check_embeddings, gather_alone, relation_of, squared_distances
+from fasthash.losses._margin import HasMargin
 from fasthash.types import REDUCTIONS, TIES, WEIGHTINGS
 
 _BACKENDS = {"fused": ops, "reference": reference}
 
 
-class OrderAwareTripletLoss(nn.Module):
+class OrderAwareTripletLoss(HasMargin, nn.Module):
     """Squared triplet hinge over all triplets of a batch, weighted by what their swap does to the ranking.
 
         L = 1/|T| * sum over (a, p, n) of omega_hat * max(0, margin + D(a, p) - D(a, n))^2
@@ -66,13 +67,13 @@ class OrderAwareTripletLoss(nn.Module):
     ) -> None:
         super().__init__()
         name = "OrderAwareTripletLoss"
+        self.margin = None
         if margin is not None:
-            _checks.require_finite_number(name, "margin", margin)
+            self.set_margin(margin)
         _checks.require_choice(name, "weighting", weighting, WEIGHTINGS)
         _checks.require_choice(name, "reduction", reduction, REDUCTIONS)
         _checks.require_choice(name, "ties", ties, TIES)
         _checks.require_choice(name, "backend", backend, tuple(_BACKENDS))
-        self.margin = margin
         self.weighting = weighting
         self.squared = squared
         self.reduction = reduction

@@ -12,15 +12,17 @@ from torch.nn.functional import softplus
 from fasthash import _checks, ops, reference
 from fasthash.losses._distances import DISTANCES, distance_matrix, in_working_dtype, pair_distances
 from fasthash.losses._inputs import check_embeddings, gather_alone, relation_of
+from fasthash.losses._margin import HasMargin
 from fasthash.losses._sums import total
 from fasthash.types import REDUCTIONS
 
 _BACKENDS = {"fused": ops, "reference": reference}
 
 
-class _TripletLoss(nn.Module):
+class _TripletLoss(HasMargin, nn.Module):
     """What the triplet losses share: distances, relation, op. A subclass says which triplets count."""
 
+    margin: float
     _mining = "all"
 
     def __init__(
@@ -37,11 +39,10 @@ class _TripletLoss(nn.Module):
     ) -> None:
         super().__init__()
         self._name = type(self).__name__
-        _checks.require_finite_number(self._name, "margin", margin)
+        self.set_margin(margin)
         _checks.require_choice(self._name, "distance", distance, DISTANCES)
         _checks.require_choice(self._name, "reduction", reduction, REDUCTIONS)
         _checks.require_choice(self._name, "backend", backend, tuple(_BACKENDS))
-        self.margin = margin
         self.swap = swap
         self.smooth_loss = smooth_loss
         self.distance = distance
