@@ -13,6 +13,9 @@ class HasMargin:
     _margin_is_positive = False
 
     def set_margin(self, value: float) -> None:
-        """Changes the margin to a number as the constructor takes it, else ValueError; for `nn.ScheduleDriver`."""
+        """Changes the margin to a number as the constructor takes it, else ValueError; for `nn.ScheduleDriver`.
+
+        Under `torch.compile` each margin is a graph of its own.
+        """
         _checks.require_finite_number(type(self).__name__, "margin", value, positive=self._margin_is_positive)
         self.margin = value

@@ -23,7 +23,7 @@ class DSHLoss(HasMargin, PairwiseLoss):
         check_finite, gather, backend: see `DPSHLoss`.
 
     Raises:
-        ValueError: `margin` not a finite number > 0, `quantization` not finite, another `backend`; what the call
+        ValueError: `margin` not a finite number > 0, `quantization` not one >= 0, another `backend`; what the call
             refuses is listed at `forward`.
 
     Source: Liu, Wang, Shan, Chen, "Deep Supervised Hashing for Fast Image Retrieval", CVPR 2016, with margin and
@@ -49,7 +49,7 @@ class DSHLoss(HasMargin, PairwiseLoss):
         self.margin = None
         if margin is not None:
             self.set_margin(margin)
-        _checks.require_finite_number(self._name, "quantization", quantization)
+        _checks.require_finite_number(self._name, "quantization", quantization, nonnegative=True)
         self.quantization = quantization
 
     def _rule(self, bits: int) -> Rule:
