@@ -229,6 +229,12 @@ class PairwiseLoss(nn.Module):
     def _quantization(self, x: Tensor, y: Tensor) -> Tensor | float:
         return 0.0
 
+    def extra_repr(self) -> str:
+        """Shown by print(loss)."""
+        unseen = ("training", "check_finite", "gather", "backend")
+        options = {name: value for name, value in vars(self).items() if name[0] != "_" and name not in unseen}
+        return ", ".join(f"{name}={value!r}" for name, value in options.items())
+
 
 def balanced(pairs: Pairs, x: Tensor, y: Tensor, balance: Balance) -> Pairs:
     """Weights |S| / |S_1| of similar pairs and |S| / |S_0| of others, over |S|; 1 / |S| where one kind has no pair.

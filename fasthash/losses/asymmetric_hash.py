@@ -66,8 +66,8 @@ class AsymmetricHashLoss(nn.Module):
     ) -> None:
         super().__init__()
         if dissimilar is not None:
-            _checks.require(0 <= dissimilar < float("inf"), _NAME, "dissimilar", "a finite number >= 0", dissimilar)
-        _checks.require(0 <= quantization < float("inf"), _NAME, "quantization", "a finite number >= 0", quantization)
+            _checks.require_finite_number(_NAME, "dissimilar", dissimilar, nonnegative=True)
+        _checks.require_finite_number(_NAME, "quantization", quantization, nonnegative=True)
         _checks.require_choice(_NAME, "backend", backend, ("fused", "reference"))
         self.dissimilar = dissimilar
         self.quantization = quantization

@@ -66,7 +66,7 @@ class BinaryLoss(nn.Module):
         check_finite: bool | None = None,
     ) -> None:
         super().__init__()
-        _checks.require(0 <= quantization < float("inf"), _NAME, "quantization", "a finite number >= 0", quantization)
+        _checks.require_finite_number(_NAME, "quantization", quantization, nonnegative=True)
         self.inner = inner
         self.hash_layer: Any = HashActivation(check_finite=False) if hash_layer is None else hash_layer
         self.quantization = quantization

@@ -69,8 +69,8 @@ class DiscreteCodes(nn.Module):
         super().__init__()
         _checks.require(1 <= bits <= 1024, _NAME, "bits", "in 1..1024", bits)
         if dissimilar is not None:
-            _checks.require(0 <= dissimilar < float("inf"), _NAME, "dissimilar", "a finite number >= 0", dissimilar)
-        _checks.require(0 <= quantization < float("inf"), _NAME, "quantization", "a finite number >= 0", quantization)
+            _checks.require_finite_number(_NAME, "dissimilar", dissimilar, nonnegative=True)
+        _checks.require_finite_number(_NAME, "quantization", quantization, nonnegative=True)
         self.bits, self.dissimilar, self.quantization = bits, dissimilar, quantization
         check_kind(_NAME, "labels", labels)
         self.register_buffer("labels", packed_labels(_NAME, labels))

@@ -22,7 +22,7 @@ class DSHLoss(PairwiseLoss):
         check_finite, gather, backend: see `DPSHLoss`.
 
     Raises:
-        ValueError: `margin` not a finite number > 0, `quantization` not finite, another `backend`; what the call
+        ValueError: `margin` not a finite number > 0, `quantization` not one >= 0, another `backend`; what the call
             refuses is listed at `forward`.
 
     Source: Liu, Wang, Shan, Chen, "Deep Supervised Hashing for Fast Image Retrieval", CVPR 2016, with margin and
@@ -46,7 +46,7 @@ class DSHLoss(PairwiseLoss):
         super().__init__(check_finite, gather, backend)
         if margin is not None:
             _checks.require_finite_number(self._name, "margin", margin, positive=True)
-        _checks.require_finite_number(self._name, "quantization", quantization)
+        _checks.require_finite_number(self._name, "quantization", quantization, nonnegative=True)
         self.margin = margin
         self.quantization = quantization
 

@@ -28,7 +28,8 @@ class OrderAwareTripletLoss(nn.Module):
     of each class.
 
     Args:
-        margin: in units of D; None means `K / 4 + 4` for K bits (8, 12, 16, 20 at 16, 32, 48, 64 bits).
+        margin: in units of D; None means `K / 4 + 4` for K bits (8, 12, 16, 20 at 16, 32, 48, 64 bits). Below 0 it is
+            what a negative may be nearer than a positive at no cost, as in pytorch-metric-learning.
         weighting: `delta_ap`, `delta_ndcg`, `rank_difference` or `none`.
         squared: square the hinge.
         reduction: `mean` over all triplets, `avg_nonzero` over those that violate the margin, or `sum`.

@@ -12,10 +12,12 @@ from torch.nn.functional import softplus
 from fasthash import _checks, ops, reference
 from fasthash.losses._distances import DISTANCES, distance_matrix, in_working_dtype, pair_distances
 from fasthash.losses._inputs import check_embeddings, gather_alone, relation_of
+from fasthash.losses._renamed import OF_BASE, refuse_options
 from fasthash.losses._sums import total
 from fasthash.types import REDUCTIONS
 
 _BACKENDS = {"fused": ops, "reference": reference}
+_INSTEAD = {**OF_BASE, "reducer": "reduction='avg_nonzero', 'mean' or 'sum' is AvgNonZero-, Mean- or SumReducer()"}
 
 
 class _TripletLoss(nn.Module):
@@ -154,7 +156,7 @@ class TripletMarginLoss(_TripletLoss):
     negative, B^3 triplets in time O(B^2 log B) and memory O(B^2); see `fasthash.ops.triplet_margin`.
 
     Args:
-        margin: in units of D.
+        margin: in units of D. Below 0 it is what a negative may be nearer than a positive at no cost.
         swap: take the smaller of D(a, n) and D(p, n). Costs time B^3, without memory for it.
         smooth_loss: log(1 + exp(x)) in place of max(0, x). Costs time B^3 likewise.
         triplets_per_anchor: `all`. To train on fewer, pass a miner's `indices_tuple`.
@@ -167,6 +169,7 @@ class TripletMarginLoss(_TripletLoss):
         gather: take the batch of all ranks; see `losses` about what that means for gradients.
         backend: `fused` is the compiled op. `reference` is plain PyTorch with O(B^3) memory, for `torch.func`, which
             cannot look into registered ops.
+        theirs: other options of pytorch-metric-learning's loss; the error says what stands in place of each.
 
     Raises:
         ValueError: an option that is none of those named; what the call refuses is listed at `forward`.
@@ -193,7 +196,9 @@ class TripletMarginLoss(_TripletLoss):
         check_finite: bool | None = None,
         gather: bool = False,
         backend: str = "fused",
+        **theirs: object,
     ) -> None:
+        refuse_options("TripletMarginLoss", theirs, _INSTEAD)
         super().__init__(
             margin, swap, smooth_loss, distance, normalize_embeddings, reduction, check_finite, gather, backend
         )

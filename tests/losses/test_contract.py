@@ -29,6 +29,27 @@ def test_every_exported_loss_is_in_the_catalog():
 
 
 @pytest.mark.parametrize("name", NAMES)
+def test_numbers_among_the_options_are_numbers(name):
+    """Weights are not below 0; a margin may be."""
+    numbers = [option for option, each in options_of(name).items() if "float" in str(each.annotation)]
+    for option in numbers:
+        bad = ["a", math.nan, math.inf]
+        if option.endswith(("quantization", "weight", "soft", "scale", "gamma", "kappa", "variance", "temperature")):
+            bad.append(-1.0)
+        for value in bad:
+            with pytest.raises(ValueError, match=f"^{name}: {option} must be a finite number.*, got {value!r}$"):
+                LOSSES[name].make(**{**LOSSES[name].options, option: value})
+    assert ("margin" in numbers) is ("margin" in options_of(name))
+
+
+@pytest.mark.parametrize("name", PAIRS)
+def test_options_are_shown(name):
+    for option, each in options_of(name).items():
+        if "float" in str(each.annotation):
+            assert "1.375" in repr(LOSSES[name].make(**{option: 1.375})), option
+
+
+@pytest.mark.parametrize("name", NAMES)
 def test_arguments_are_those_of_pytorch_metric_learning(name):
     entry = LOSSES[name]
     expected = ["self", "embeddings", "labels", "indices_tuple", "ref_emb", "ref_labels"]

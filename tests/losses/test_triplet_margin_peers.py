@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import inspect
 import itertools
 import warnings
 
@@ -10,6 +11,7 @@ import pytest
 import torch
 from torch import multiprocessing
 
+from fasthash import losses
 from fasthash.losses import TripletHardLoss, TripletMarginLoss, TripletSemiHardLoss
 
 pml = pytest.importorskip("pytorch_metric_learning")
@@ -50,6 +52,36 @@ def test_defaults_and_positions_of_arguments_are_theirs():
         pml_losses.TripletMarginLoss(*given)(embeddings, labels),
         embeddings,
     )
+
+
+@pytest.mark.parametrize("name", ["TripletMarginLoss", "CosFaceLoss"])
+def test_each_of_their_options_is_ours_or_says_what_is(name):
+    ours, theirs = getattr(losses, name), getattr(pml_losses, name)
+    sizes = {} if name == "TripletMarginLoss" else {"num_classes": 4, "embedding_size": 8}
+    named = {option for kind in theirs.__mro__ for option in inspect.signature(kind.__init__).parameters}
+    others = named - set(inspect.signature(ours.__init__).parameters) - {"args", "kwargs"}
+    assert {"reducer", "embedding_regularizer", "collect_stats"} <= others
+    for option in others:
+        with pytest.raises(ValueError, match=f"^{name}: {option} must be left out: "):
+            ours(**sizes, **{option: None})
+    with pytest.raises(TypeError, match="unexpected keyword argument 'nonsense'"):
+        ours(**sizes, nonsense=1)
+
+
+def test_options_of_the_same_name_name_their_values():
+    for options, text in (
+        ({"distance": LpDistance(power=2)}, r"distance must be one of 'euclidean', 'sqeuclidean', got LpDistance\(\)"),
+        ({"triplets_per_anchor": 100}, "triplets_per_anchor must be 'all', got 100"),
+    ):
+        with pytest.raises(ValueError, match=f"^TripletMarginLoss: {text}"):
+            TripletMarginLoss(**options)
+
+
+def test_cosface_is_theirs():
+    embeddings, labels = batch()
+    ours, theirs = losses.CosFaceLoss(6, 16).double(), pml_losses.CosFaceLoss(6, 16).double()
+    theirs.load_state_dict({"W": ours.weight.detach().T})
+    expect_same(ours(embeddings, labels), theirs(embeddings, labels), embeddings)
 
 
 def test_squared_distances_without_normalisation_equal_theirs():
