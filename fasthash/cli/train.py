@@ -80,7 +80,11 @@ def _resolve(
     if file is not None:
         resolved = resolved.changed(load_config(file), str(file))
     resolved = resolved.changed(dict(parse_setting(setting) for setting in settings or []), "--set")
-    return resolved.changed(flags, "command line")
+    resolved = resolved.changed(flags, "command line")
+    if resolved.data and Path(resolved.data).is_dir():
+        # Absolute, so that what reads the run later may be called from anywhere.
+        resolved = resolved.changed({"data": str(Path(resolved.data).resolve())})
+    return resolved
 
 
 def _fit(config: TrainConfig, splits: ImageSplits, out: Path, resume: bool) -> None:

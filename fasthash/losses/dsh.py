@@ -7,10 +7,11 @@ from torch import Tensor
 
 from fasthash import _checks
 from fasthash.losses._likelihood import contrast
+from fasthash.losses._margin import HasMargin
 from fasthash.losses._pairs import PairwiseLoss, Rule
 
 
-class DSHLoss(PairwiseLoss):
+class DSHLoss(HasMargin, PairwiseLoss):
     """Contrastive loss of logits u, and their distance from ±1.
 
         L = mean over i, j of (s_ij D_ij / 2 + (1 - s_ij) max(0, margin - D_ij) / 2)
@@ -33,6 +34,7 @@ class DSHLoss(PairwiseLoss):
     """
 
     _of_distances = True
+    _margin_is_positive = True
 
     def __init__(
         self,
@@ -44,10 +46,10 @@ class DSHLoss(PairwiseLoss):
         backend: str = "fused",
     ) -> None:
         super().__init__(check_finite, gather, backend)
+        self.margin = None
         if margin is not None:
-            _checks.require_finite_number(self._name, "margin", margin, positive=True)
+            self.set_margin(margin)
         _checks.require_finite_number(self._name, "quantization", quantization, nonnegative=True)
-        self.margin = margin
         self.quantization = quantization
 
     def _rule(self, bits: int) -> Rule:

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from fasthash import _checks
-from fasthash._labels import as_comparable
 from fasthash.losses._distributed import gather_batch
+from fasthash.losses._gains import gains_of
 from fasthash.losses._inputs import check_embeddings, relation_of
 from fasthash.losses._soft_histogram import soft_histogram
 from fasthash.losses._soft_ranking import (
@@ -136,10 +136,10 @@ class TieAwareRankingLoss(nn.Module):
             embeddings, labels = gather_batch(_NAME, embeddings, labels)
         given = (labels, indices_tuple, ref_emb, ref_labels, similarity)
         relation = relation_of(_NAME, embeddings, *given, check_finite=self.check_finite)
-        shared = None
+        gains = None
         if self.metric == "ndcg" and indices_tuple is None:
-            shared = _shared_labels(labels, ref_labels, similarity)
-        return self._loss(embeddings, embeddings if ref_emb is None else ref_emb, relation, shared)
+            gains = gains_of(relation, labels, ref_labels, similarity)
+        return self._loss(embeddings, embeddings if ref_emb is None else ref_emb, relation, gains)
 
     def _check_codes(self, embeddings: Tensor, ref_emb: Tensor | None) -> None:
         checking = self.check_finite
@@ -150,7 +150,7 @@ class TieAwareRankingLoss(nn.Module):
                 highest = float(codes.detach().abs().max())
                 _checks.require(highest <= 1, _NAME, name, "codes in [-1, 1]", f"|h| = {highest:g}")
 
-    def _loss(self, anchors: Tensor, items: Tensor, relation: Tensor, shared: Tensor | None) -> Tensor:
+    def _loss(self, anchors: Tensor, items: Tensor, relation: Tensor, gains: Tensor | None) -> Tensor:
         dtype = torch.float64 if anchors.dtype == torch.float64 else torch.float32
         bits = anchors.shape[1]
         bins = self.bins or (bits // 2 if bits >= 32 else bits)
@@ -158,7 +158,6 @@ class TieAwareRankingLoss(nn.Module):
             a, b = anchors.to(dtype), items.to(dtype)
             positions = torch.addmm(a.new_full((), bins / 2), a, b.T, alpha=-bins / (2 * bits))
             counts = soft_histogram(positions, bins, kinds=relation, backend=self.backend)
-            gains = None if shared is None else _gains(shared, relation)
             sums = None
             if gains is not None:
                 sums = soft_histogram(positions, bins, weights=gains.to(dtype), backend=self.backend).squeeze(1)
@@ -187,22 +186,3 @@ class TieAwareRankingLoss(nn.Module):
     def extra_repr(self) -> str:
         """Shown by print(loss)."""
         return f"{self.metric!r}, {self.form!r}, bins={self.bins}, reduction={self.reduction!r}"
-
-
-def _shared_labels(labels: Tensor | None, ref_labels: Tensor | None, similarity: Tensor | None) -> Tensor | None:
-    """(A, M) how many labels are shared, or None where that is one at most."""
-    if similarity is not None:
-        return similarity.clamp(min=0).double() if similarity.is_floating_point() else similarity.double().clamp(min=0)
-    if labels is None or labels.dim() == 1:
-        return None
-    rows = as_comparable(labels)
-    others = rows if ref_labels is None else as_comparable(ref_labels)
-    with torch.autocast(rows.device.type, enabled=False):
-        return (rows @ others.T).double()
-
-
-def _gains(shared: Tensor, relation: Tensor) -> Tensor:
-    """`2^a - 1` of each item divided by 2 to the highest a of its row, as NDCG allows; 0 off the relation."""
-    kept = torch.where(relation == 0, 0.0, shared)
-    highest = kept.amax(1, keepdim=True)
-    return torch.exp2(kept - highest) - torch.exp2(-highest)

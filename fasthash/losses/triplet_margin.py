@@ -12,6 +12,7 @@ from torch.nn.functional import softplus
 from fasthash import _checks, ops, reference
 from fasthash.losses._distances import DISTANCES, distance_matrix, in_working_dtype, pair_distances
 from fasthash.losses._inputs import check_embeddings, gather_alone, relation_of
+from fasthash.losses._margin import HasMargin
 from fasthash.losses._renamed import OF_BASE, refuse_options
 from fasthash.losses._sums import total
 from fasthash.types import REDUCTIONS
@@ -20,9 +21,10 @@ _BACKENDS = {"fused": ops, "reference": reference}
 _INSTEAD = {**OF_BASE, "reducer": "reduction='avg_nonzero', 'mean' or 'sum' is AvgNonZero-, Mean- or SumReducer()"}
 
 
-class _TripletLoss(nn.Module):
+class _TripletLoss(HasMargin, nn.Module):
     """What the triplet losses share: distances, relation, op. A subclass says which triplets count."""
 
+    margin: float
     _mining = "all"
 
     def __init__(
@@ -39,11 +41,10 @@ class _TripletLoss(nn.Module):
     ) -> None:
         super().__init__()
         self._name = type(self).__name__
-        _checks.require_finite_number(self._name, "margin", margin)
+        self.set_margin(margin)
         _checks.require_choice(self._name, "distance", distance, DISTANCES)
         _checks.require_choice(self._name, "reduction", reduction, REDUCTIONS)
         _checks.require_choice(self._name, "backend", backend, tuple(_BACKENDS))
-        self.margin = margin
         self.swap = swap
         self.smooth_loss = smooth_loss
         self.distance = distance

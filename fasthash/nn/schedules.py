@@ -120,7 +120,7 @@ class ScheduleDriver:
 
     Args:
         schedule: step -> value.
-        targets: called with the value, such as `layer.set_sharpness` or `loss.set_margin`.
+        targets: called with the value, such as `layer.set_sharpness`, or `set_margin` of a loss that has a margin.
 
     Raises:
         ValueError: there is no target.

@@ -169,7 +169,7 @@ def _rank(distances: Tensor, relation: Tensor, anchor_codes: Tensor, item_codes:
 
 def _relevance(gains: Tensor, relation: Tensor, dtype: torch.dtype) -> Tensor:
     """(A, M) gains of the positives over the highest of the row, as only proportions count; 0 for all others."""
-    kept = gains.double().clamp(min=0).masked_fill(relation <= 0, 0.0)
+    kept = gains.detach().double().clamp(min=0).masked_fill(relation <= 0, 0.0)
     highest = kept.amax(1, keepdim=True)
     return (kept / torch.where(highest == 0, 1.0, highest)).to(dtype)
 

@@ -12,6 +12,7 @@ import torch
 import torch._dynamo.testing
 
 from fasthash import losses
+from fasthash.nn import Linear, ScheduleDriver
 from tests.losses.contract import BITS, CLASSES, LOSSES, OTHERS, batch, names_against, value_and_gradient
 
 NAMES = sorted(LOSSES)
@@ -105,6 +106,22 @@ def test_one_graph_for_changing_batches(name):
         counts.append(counter.frame_count)  # a backward of its own is a second graph of the first call
     assert counts[0] in (1, 2)
     assert counts == counts[:1] * 3, f"compiled anew: {counts}"
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if "margin" in options_of(name)])
+def test_a_margin_follows_a_schedule(name):
+    entry = LOSSES[name]
+    loss, arguments = entry(), batch(entry)
+    driver = ScheduleDriver(Linear(0.1, 0.5, 3), loss.set_margin)
+    for margin in (0.1, 0.3, 0.5):
+        assert loss.margin == pytest.approx(margin)
+        torch.testing.assert_close(loss(*arguments), entry(margin=margin)(*arguments))
+        driver.step()
+    for bad in (math.nan, math.inf):
+        for refused in (loss.set_margin, lambda bad: entry(margin=bad)):
+            with pytest.raises(ValueError, match=f"^{name}: margin must be a finite number"):
+                refused(bad)
+    assert loss.margin == 0.5
 
 
 @pytest.mark.parametrize("backend", ["fused", "reference"])

@@ -8,13 +8,24 @@ import warnings
 import pytest
 import torch
 from torch import distributed
+from torch.nn.functional import one_hot
 
+from fasthash.losses import OrderAwareTripletLoss
 from fasthash.losses._distributed import gather_batch
-from tests.losses.contract import LOSSES, batch, value_and_gradient
+from tests.losses.contract import CLASSES, LOSSES, Entry, batch, value_and_gradient
 
 pytestmark = pytest.mark.skipif(not distributed.is_available(), reason="torch without torch.distributed")
 ROWS = 24
-NAMES = sorted(LOSSES)
+MULTI_HOT = "OrderAwareTripletLoss of multi-hot labels"
+ENTRIES = {**LOSSES, MULTI_HOT: Entry(OrderAwareTripletLoss, options={"weighting": "delta_ndcg"})}
+NAMES = sorted(ENTRIES)
+
+
+def _batch(name):
+    embeddings, labels = batch(ENTRIES[name], ROWS)
+    if name == MULTI_HOT:
+        labels = one_hot(labels, CLASSES) + one_hot((labels + 1) % CLASSES, CLASSES)
+    return embeddings, labels
 
 
 def _rank(rank, path, queue):
@@ -22,8 +33,8 @@ def _rank(rank, path, queue):
     torch.set_num_threads(1)
     distributed.init_process_group("gloo", init_method=f"file://{path}", rank=rank, world_size=2)
     for name in NAMES:
-        entry = LOSSES[name]
-        embeddings, labels = batch(entry, ROWS)
+        entry = ENTRIES[name]
+        embeddings, labels = _batch(name)
         part = slice(rank * ROWS // 2, (rank + 1) * ROWS // 2)
         mine = embeddings.detach()[part].clone().requires_grad_()
         value, gradients = value_and_gradient(entry(gather=True), mine, labels[part])
@@ -54,8 +65,7 @@ def found(tmp_path_factory):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_two_ranks_learn_what_one_process_learns(found, name):
-    entry = LOSSES[name]
-    expected, (of_batch, *others) = value_and_gradient(entry(), *batch(entry, ROWS))
+    expected, (of_batch, *others) = value_and_gradient(ENTRIES[name](), *_batch(name))
     for rank in range(2):
         value, (of_part, *found_others) = found[rank, name]
         assert value == pytest.approx(expected.item(), rel=1e-5)
