@@ -37,6 +37,7 @@ def order_aware_triplet(
     normalize: bool = True,
     method: int = 0,
     ties: int = 0,
+    gains: NDArray[np.float32] | None = None,
 ) -> tuple[NDArray[Any], NDArray[Any]]: ...
 def tanh_quantize(
     logits: NDArray[Any],

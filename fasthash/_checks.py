@@ -42,11 +42,17 @@ def require_same_device(op: str, argument: str, tensor: Tensor, device: torch.de
     require(tensor.device == device, op, argument, f"on {device}", tensor.device)
 
 
-def require_finite_number(op: str, argument: str, value: float, *, positive: bool = False) -> None:
-    """Refuses NaN and infinity, and zero or less where `positive` is set."""
-    expected = "a finite number > 0" if positive else "a finite number"
-    low = 0.0 if positive else -math.inf  # comparisons alone: torch.compile traces them where value is symbolic
-    require(low < value < math.inf, op, argument, expected, value)
+def require_finite_number(
+    op: str, argument: str, value: float, *, positive: bool = False, nonnegative: bool = False
+) -> None:
+    """Refuses NaN, infinity and what is no number; 0 or less where `positive`, less than 0 where `nonnegative`."""
+    expected = "a finite number" + (" > 0" if positive else " >= 0" if nonnegative else "")
+    low = 0.0 if positive else -math.inf
+    try:  # comparisons alone: torch.compile traces them where value is symbolic
+        fits = low < value < math.inf and not (nonnegative and value < 0)
+    except TypeError:
+        raise ValueError(f"{op}: {argument} must be {expected}, got {value!r}") from None
+    require(fits, op, argument, expected, value)
 
 
 def require_choice(op: str, argument: str, value: str, choices: Sequence[str]) -> None:

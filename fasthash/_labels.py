@@ -10,14 +10,32 @@ from torch import Tensor
 
 from fasthash import _checks
 
+_COLUMN = "ids (rows,) or multi-hot rows of two labels or more; pass labels.squeeze(1) for ids in a column"
 
-def check_labels(op: str, names: tuple[str, str], labels: Tensor, others: Tensor) -> None:
-    """Refuses labels that are neither ids nor multi-hot rows, and pairs of two kinds, widths or devices."""
-    for name, tensor in zip(names, (labels, others), strict=True):
-        shape = tuple(tensor.shape)
-        _checks.require(tensor.dim() in (1, 2), op, name, "1-D ids or 2-D multi-hot rows", shape)
-        ids = tensor.dim() == 2 or tensor.dtype in (torch.uint8, *_checks.SIGNED_INTEGERS)
-        _checks.require(ids, op, name, "integer ids where 1-D", str(tensor.dtype).removeprefix("torch."))
+
+def check_kind(op: str, name: str, labels: Tensor, check_finite: bool | None = None) -> None:
+    """Refuses labels that are neither ids nor multi-hot rows, and NaN among the latter where checking is on.
+
+    Ids that come as a column (rows, 1) are no multi-hot rows: all but 0 would be one label.
+    """
+    shape = tuple(labels.shape)
+    _checks.require(labels.dim() in (1, 2), op, name, "1-D ids or 2-D multi-hot rows", shape)
+    if labels.dim() == 1:
+        ids = labels.dtype in (torch.uint8, *_checks.SIGNED_INTEGERS)
+        _checks.require(ids, op, name, "integer ids where 1-D", str(labels.dtype).removeprefix("torch."))
+        return
+    _checks.require(shape[1] != 1, op, name, _COLUMN, shape)
+    if labels.is_floating_point():
+        _checks.require_finite(check_finite, op, name, labels)
+
+
+def check_labels(
+    op: str, names: tuple[str, str], labels: Tensor, others: Tensor, check_finite: bool | None = None
+) -> None:
+    """Refuses what `check_kind` does, and pairs of two kinds, widths or devices."""
+    check_kind(op, names[0], labels, check_finite)
+    if others is not labels:
+        check_kind(op, names[1], others, check_finite)
     alike = labels.shape[1:] == others.shape[1:]
     _checks.require(alike, op, names[1], lambda: f"like {names[0]} {tuple(labels.shape)}", tuple(others.shape))
     _checks.require_same_device(op, names[1], others, labels.device)

@@ -58,3 +58,8 @@ def triplet_case(
     mask = torch.full((width,), 255, dtype=torch.uint8)
     mask[-1] = (0xFF << (8 * width - bits)) & 0xFF
     return distances.to(dtype), relation, random_codes(anchors, width) & mask, random_codes(items, width) & mask
+
+
+def triplet_gains(anchors, items):
+    """Gains `2^a - 1` for order_aware_triplet, a few of them 0."""
+    return torch.randint(5, (anchors, items)).float().exp2() - 1

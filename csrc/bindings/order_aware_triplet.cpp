@@ -4,6 +4,7 @@
 #include <pybind11/stl.h>
 
 #include <cmath>
+#include <optional>
 
 #include "bindings/codes.h"
 #include "bindings/numpy_door.h"
@@ -68,6 +69,14 @@ void check_tensors(const View& distances, const View& relation, const View& anch
   check_device("item_codes", item_codes, distances);
 }
 
+void check_gains(const View& gains, const View& distances, Weighting weighting) {
+  argument("gains").expect(weighting == Weighting::delta_ndcg, "None where weighting is not delta_ndcg", "a tensor");
+  argument("gains").expect(gains.dtype == Dtype::float32, "a tensor of dtype float32", dtype_name(gains.dtype));
+  argument("gains").expect(gains.sizes == distances.sizes, "of shape " + text(distances.sizes) + " like distances",
+                           text(gains.sizes));
+  check_device("gains", gains, distances);
+}
+
 void set_options(OrderAwareTriplet& args, const Settings& settings) {
   argument("margin").expect(std::isfinite(settings.margin), "a finite number", settings.margin);
   argument("weighting")
@@ -108,15 +117,18 @@ void run_on_cpu(OrderAwareTriplet args, void* loss) {
 // Returns the loss and its gradient with respect to the distances.
 template <class Door, class Tensor = typename Door::Tensor>
 std::tuple<Tensor, Tensor> forward(const Tensor& distances, const Tensor& relation, const Tensor& anchor_codes,
-                                   const Tensor& item_codes, const Settings& settings) {
+                                   const Tensor& item_codes, const Settings& settings,
+                                   const std::optional<Tensor>& gains) {
   const View view = Door::view(distances);
   check_tensors(view, Door::view(relation), Door::view(anchor_codes), Door::view(item_codes));
   OrderAwareTriplet args{};
   set_options(args, settings);
+  if (gains) check_gains(Door::view(*gains), view, args.weighting);
   argument("method").expect(!view.device.cuda || args.method != TripletMethod::sweep,
                             "auto or pairs on " + text(view.device), "sweep");
 
   const RowsOf<Door> distance_rows(distances), relation_rows(relation), anchors(anchor_codes), items(item_codes);
+  std::optional<RowsOf<Door>> gain_rows;
   const Dtype wide = view.dtype == Dtype::float64 ? Dtype::float64 : Dtype::float32;
   auto loss = Door::empty(distances, {}, wide);
   auto gradient = Door::empty(distances, view.sizes, wide);
@@ -124,6 +136,11 @@ std::tuple<Tensor, Tensor> forward(const Tensor& distances, const Tensor& relati
   args.relation = static_cast<const int8_t*>(relation_rows.data());
   args.anchor_codes = anchors.codes();
   args.item_codes = items.codes();
+  if (gains) {
+    gain_rows.emplace(*gains);
+    args.gains = static_cast<const float*>(gain_rows->data());
+    args.gain_stride = gain_rows->rows.stride;
+  }
   args.gradient = Door::data(gradient);
   args.anchors = view.sizes[0];
   args.items = view.sizes[1];
@@ -146,9 +163,10 @@ using torch::stable::Tensor;
 
 std::tuple<Tensor, Tensor> torch_forward(const Tensor& distances, const Tensor& relation, const Tensor& anchor_codes,
                                          const Tensor& item_codes, double margin, int64_t weighting, bool squared,
-                                         int64_t reduction, bool normalize, int64_t method, int64_t ties) {
+                                         int64_t reduction, bool normalize, int64_t method, int64_t ties,
+                                         const std::optional<Tensor>& gains) {
   return forward<TorchDoor>(distances, relation, anchor_codes, item_codes,
-                            {margin, weighting, squared, reduction, normalize, method, ties});
+                            {margin, weighting, squared, reduction, normalize, method, ties}, gains);
 }
 
 }  // namespace
@@ -162,14 +180,15 @@ void bind_order_aware_triplet(py::module_& module) {
       "order_aware_triplet",
       [](const py::array& distances, const py::array& relation, const py::array& anchor_codes,
          const py::array& item_codes, double margin, int64_t weighting, bool squared, int64_t reduction, bool normalize,
-         int64_t method, int64_t ties) {
+         int64_t method, int64_t ties, const std::optional<py::array>& gains) {
         return forward<NumpyDoor>(distances, relation, anchor_codes, item_codes,
-                                  {margin, weighting, squared, reduction, normalize, method, ties});
+                                  {margin, weighting, squared, reduction, normalize, method, ties}, gains);
       },
       py::arg("distances"), py::arg("relation"), py::arg("anchor_codes"), py::arg("item_codes"), py::arg("margin"),
       py::arg("weighting") = int64_t(Weighting::delta_ap), py::arg("squared") = true,
       py::arg("reduction") = int64_t(Reduction::mean), py::arg("normalize") = true,
-      py::arg("method") = int64_t(TripletMethod::automatic), py::arg("ties") = int64_t(Ties::index));
+      py::arg("method") = int64_t(TripletMethod::automatic), py::arg("ties") = int64_t(Ties::index),
+      py::arg("gains") = py::none());
 }
 
 }  // namespace fasthash::bindings

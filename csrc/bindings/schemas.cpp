@@ -12,7 +12,8 @@ constexpr const char* schemas[] = {
     "tanh_quantize_backward(Tensor? grad_codes, Tensor? grad_penalty, Tensor logits, Tensor? sharpness_tensor, "
     "float sharpness, int penalty, int amplifier, bool inverse, float amplification, float threshold) -> Tensor",
     "order_aware_triplet(Tensor distances, Tensor relation, Tensor anchor_codes, Tensor item_codes, float margin, "
-    "int weighting, bool squared, int reduction, bool normalize=True, int method=0, int ties=0) -> (Tensor, Tensor)",
+    "int weighting, bool squared, int reduction, bool normalize=True, int method=0, int ties=0, Tensor? gains=None) "
+    "-> (Tensor, Tensor)",
     "order_aware_triplet_backward(Tensor grad_loss, Tensor gradient, Tensor loss) -> Tensor",
     "triplet_margin(Tensor distances, Tensor relation, float margin, int mining, bool swap, bool smooth, "
     "int reduction) -> (Tensor, Tensor)",

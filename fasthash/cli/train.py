@@ -14,6 +14,7 @@ from fasthash.data import ImageSplits
 from fasthash.training import ConfigError, TrainConfig, Trainer, load_config, read_data
 from fasthash.training.config import parse_setting
 from fasthash.training.log import Record
+from fasthash.training.losses import LOSSES
 from fasthash.training.trainer import CHECKPOINT_NAME, CONFIG_NAME
 
 
@@ -25,6 +26,7 @@ def train(
     seed: Annotated[int | None, typer.Option(help="Decides weights, batches and augmentation.")] = None,
     device: Annotated[str | None, typer.Option(help="cpu, cuda or auto.")] = None,
     model: Annotated[str | None, typer.Option(help="conv_small, resnet_small, resnet18 or ddh.")] = None,
+    loss: Annotated[str | None, typer.Option(help=f"{', '.join(LOSSES)}.")] = None,
     image_size: Annotated[int | None, typer.Option(help="Side to resize images to, in pixels.")] = None,
     learning_rate: Annotated[float | None, typer.Option(help="Highest learning rate.")] = None,
     workers: Annotated[int | None, typer.Option(help="Processes that decode images beyond memory.")] = None,
@@ -48,6 +50,7 @@ def train(
         "seed": seed,
         "device": device,
         "model": model,
+        "loss": loss,
         "image_size": image_size,
         "learning_rate": learning_rate,
         "workers": workers,
@@ -77,7 +80,11 @@ def _resolve(
     if file is not None:
         resolved = resolved.changed(load_config(file), str(file))
     resolved = resolved.changed(dict(parse_setting(setting) for setting in settings or []), "--set")
-    return resolved.changed(flags, "command line")
+    resolved = resolved.changed(flags, "command line")
+    if resolved.data and Path(resolved.data).is_dir():
+        # Absolute, so that what reads the run later may be called from anywhere.
+        resolved = resolved.changed({"data": str(Path(resolved.data).resolve())})
+    return resolved
 
 
 def _fit(config: TrainConfig, splits: ImageSplits, out: Path, resume: bool) -> None:

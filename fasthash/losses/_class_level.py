@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from fasthash import _checks
+from fasthash._labels import check_kind
 from fasthash.losses._class_softmax import BACKENDS
 from fasthash.losses._distributed import gather_batch
 from fasthash.losses._inputs import check_embeddings
@@ -26,8 +27,8 @@ class ClassLevelLoss(nn.Module):
     Args:
         num_classes: C.
         embedding_size: K.
-        check_finite: refuse NaN and infinite embeddings, and ids outside of 0..C-1; None does so on the CPU, but not on
-            CUDA, where it would wait for the device, nor under `torch.compile`.
+        check_finite: refuse NaN and infinite embeddings or labels, and ids outside of 0..C-1; None does so on the CPU,
+            but not on CUDA, where it would wait for the device, nor under `torch.compile`.
         gather: join the batches of all ranks of a distributed run first, see `losses._distributed`.
         backend: `fused`, or `reference` in plain PyTorch for double backward and `torch.func`.
 
@@ -73,8 +74,8 @@ class ClassLevelLoss(nn.Module):
 
         Args:
             embeddings: (B, K), any floating dtype.
-            labels: (B,) integer ids in 0..C-1, or (B, C) multi-hot rows of any dtype, where an entry > 0 sets the
-                label. A row without any label has no class term; it is left out of the mean.
+            labels: (B,) integer ids in 0..C-1, or (B, C) multi-hot rows of any dtype, where any entry > 0 sets
+                the label. A row without any label has no class term; it is left out of the mean.
             indices_tuple: what a miner of pytorch-metric-learning returned. As there, an item weighs as often as it is
                 named, relative to the one that is named most; without any index all weigh 1.
             ref_emb: has to be None: there is nothing to compare with but classes.
@@ -168,12 +169,12 @@ class ClassLevelLoss(nn.Module):
         name, classes, batch = self._name, self.num_classes, embeddings.shape[0]
         if labels is None:
             raise ValueError(f"{name}: labels must be given, got None")
+        check_kind(name, "labels", labels, self.check_finite)
         shape = tuple(labels.shape)
         if labels.dim() == 2:
             _checks.require(shape == (batch, classes), name, "labels", lambda: f"of shape {(batch, classes)}", shape)
         else:
             _checks.require(shape == (batch,), name, "labels", lambda: f"{batch} ids or {batch} multi-hot rows", shape)
-            _checks.require_dtype(name, "labels", labels, (torch.uint8, *_checks.SIGNED_INTEGERS))
         _checks.require_same_device(name, "labels", labels, embeddings.device)
         return labels if labels.dim() == 2 else labels.long()
 

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -34,9 +36,38 @@ def gather_batch(name: str, embeddings: Tensor, labels: Tensor) -> tuple[Tensor,
     distributed.all_gather(sizes, torch.tensor([embeddings.shape[0]], device=embeddings.device))
     lengths = [int(size) for size in sizes]
     _checks.require(len(set(lengths)) == 1, name, "embeddings", "as many on every rank where gather=True", lengths)
-    from torch.distributed.nn.functional import all_gather  # warns where torch is built without torch.distributed
-
     parts = [torch.empty_like(labels) for _ in range(ranks)]
     distributed.all_gather(parts, labels.contiguous())
-    joined = torch.cat(all_gather(embeddings.contiguous()))  # type: ignore[no-untyped-call]
+    joined: Tensor = _Joined.apply(embeddings)  # type: ignore[no-untyped-call]
     return joined, torch.cat(parts)
+
+
+class _Joined(torch.autograd.Function):
+    """(W B, K) of all W ranks, one after the other."""
+
+    @staticmethod
+    def forward(ctx: Any, mine: Tensor) -> Tensor:
+        mine = mine.contiguous()
+        parts = [torch.empty_like(mine) for _ in range(torch.distributed.get_world_size())]
+        torch.distributed.all_gather(parts, mine)
+        return torch.cat(parts)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> Tensor:
+        mine: Tensor = _OwnPartOfSum.apply(gradients[0])  # type: ignore[no-untyped-call]
+        return mine
+
+
+class _OwnPartOfSum(torch.autograd.Function):
+    """This rank's (B, K) of the sum over all ranks' (W B, K)."""
+
+    @staticmethod
+    def forward(ctx: Any, joined: Tensor) -> Tensor:
+        whole = joined.clone(memory_format=torch.contiguous_format)
+        torch.distributed.all_reduce(whole)
+        return whole.chunk(torch.distributed.get_world_size())[torch.distributed.get_rank()].clone()
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> Tensor:
+        joined: Tensor = _Joined.apply(gradients[0])  # type: ignore[no-untyped-call]
+        return joined

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from fasthash import _checks, ops
-from fasthash._labels import as_ids
+from fasthash._labels import as_ids, check_kind
 from fasthash._labels import check_labels as check_kinds
 from fasthash.losses._distributed import gather_batch
 from fasthash.losses.relation import relation_from_indices, relation_from_labels, relation_from_similarity
@@ -46,6 +46,8 @@ def relation_of(
     ref_emb: Tensor | None,
     ref_labels: Tensor | None,
     similarity: Tensor | None = None,
+    *,
+    check_finite: bool | None,
 ) -> Tensor:
     """The relation (A, M) int8 from whichever of labels, similarity and indices was given; see `losses.relation`."""
     anchors = embeddings.shape[0]
@@ -56,10 +58,12 @@ def relation_of(
         _checks.require(labels is None, name, "labels", "None where similarity is given", "both")
         shape = tuple(similarity.shape)
         _checks.require(shape == (anchors, items), name, "similarity", lambda: f"of shape {(anchors, items)}", shape)
-        relation = relation_from_similarity(similarity, exclude_self=ref_emb is None)
+        if similarity.is_floating_point():
+            _checks.require_finite(check_finite, name, "similarity", similarity)
+        relation = relation_from_similarity(similarity, exclude_self=ref_emb is None, check_finite=False)
     else:
-        labels = check_labels(name, labels, ref_labels, embeddings, ref_emb)
-        relation = relation_from_labels(labels, ref_labels)
+        labels = check_labels(name, labels, ref_labels, embeddings, ref_emb, check_finite)
+        relation = relation_from_labels(labels, ref_labels, check_finite=False)
     _checks.require_same_device(name, "labels, similarity or indices_tuple", relation, embeddings.device)
     return relation
 
@@ -70,13 +74,20 @@ def gather_alone(
     """`gather_batch` of a loss that was called with embeddings and labels alone."""
     expected = "False where indices_tuple, ref_emb or similarity is given"
     _checks.require(all(other is None for other in others), name, "gather", expected, "True")
-    return gather_batch(name, embeddings, check_labels(name, labels, None, embeddings, None))
+    return gather_batch(name, embeddings, check_labels(name, labels, None, embeddings, None, False))
 
 
 def check_labels(
-    name: str, labels: Tensor | None, ref_labels: Tensor | None, embeddings: Tensor, ref_emb: Tensor | None
+    name: str,
+    labels: Tensor | None,
+    ref_labels: Tensor | None,
+    embeddings: Tensor,
+    ref_emb: Tensor | None,
+    check_finite: bool | None,
 ) -> Tensor:
-    """Refuses labels that are missing, or of a kind, length or device that does not fit; returns those of the anchors.
+    """Refuses labels that are missing, or of a kind, length or device that does not fit, and NaN where checking is on.
+
+    Returns those of the anchors.
 
     Args:
         name: of the loss, for the error text.
@@ -84,6 +95,7 @@ def check_labels(
         ref_labels: (M,) or (M, C); None where `ref_emb` is.
         embeddings: (A, K).
         ref_emb: (M, K), or None.
+        check_finite: see `_checks.require_finite`; of multi-hot rows.
     """
     if labels is None:
         raise ValueError(f"{name}: labels must be given where similarity and indices_tuple are not, got None")
@@ -93,20 +105,18 @@ def check_labels(
     _checks.require(given is (ref_emb is not None), name, "ref_labels", expected, "a tensor" if given else "None")
     if ref_labels is not None and ref_emb is not None:
         _require_length(name, ref_labels, "ref_labels", len(ref_emb))
-    check_kinds(name, ("labels", "ref_labels"), labels, labels if ref_labels is None else ref_labels)
+    others = labels if ref_labels is None else ref_labels
+    check_kinds(name, ("labels", "ref_labels"), labels, others, check_finite)
     _checks.require_same_device(name, "labels", labels, embeddings.device)
     return labels
 
 
 def packed_labels(name: str, labels: Tensor | None) -> Tensor:
-    """1-D ids as int64; multi-hot rows of any dtype, set where > 0, as packed bits."""
+    """1-D ids as int64; multi-hot rows of any dtype, set where > 0, as packed bits, whatever their values."""
     if labels is None:
         raise ValueError(f"{name}: labels must be given, got None")
-    _checks.require(labels.dim() in (1, 2), name, "labels", "1-D ids or 2-D multi-hot rows", tuple(labels.shape))
-    if labels.dim() == 2:
-        return ops.pack_codes(labels > 0)
-    _checks.require_dtype(name, "labels", labels, (torch.uint8, *_checks.SIGNED_INTEGERS))
-    return as_ids(labels)
+    check_kind(name, "labels", labels, False)
+    return ops.pack_codes(labels > 0) if labels.dim() == 2 else as_ids(labels)
 
 
 def squared_distances(anchors: Tensor, items: Tensor) -> Tensor:

@@ -111,8 +111,8 @@ class PairwiseLoss(nn.Module):
     """Base: the weighted mean of a rule over all pairs of anchors and items, and a quantization term.
 
     Args:
-        check_finite: refuse NaN and infinite embeddings; None does so on the CPU, but not on CUDA, where it would wait
-            for the device, nor under `torch.compile`.
+        check_finite: refuse NaN and infinity in embeddings, multi-hot labels and similarities; None does so on the CPU,
+            but not on CUDA, where it would wait for the device, nor under `torch.compile`.
         gather: join the batches of all ranks of a distributed run first, see `losses._distributed`.
         backend: `fused`, or `reference` in plain PyTorch for double backward and `torch.func`.
     """
@@ -143,9 +143,10 @@ class PairwiseLoss(nn.Module):
         Args:
             embeddings: (A, K), any floating dtype; computed in float32 (float64 stays).
             labels: (A,) integer class ids or (A, C) multi-hot rows. Not looked at where `indices_tuple` is given.
-            indices_tuple: pairs `(a1, p, a2, n)` of a miner; see `relation_from_indices`.
-            ref_emb: (M, K) items, such as a bank, to compare with; None compares the batch with itself, none of its
-                items with itself.
+            indices_tuple: pairs `(a1, p, a2, n)` of a miner, or triplets `(a, p, n)` for the pairs (a, p) and (a, n);
+                see `relation_from_indices`.
+            ref_emb: (M, K) items, such as a bank, to compare with, computed in the dtype of the embeddings; None
+                compares the batch with itself, none of its items with itself.
             ref_labels: labels of `ref_emb`, of the same kind as `labels`.
             similarity: (A, M) matrix in place of labels; an entry > 0 means similar, any other dissimilar.
 
@@ -165,13 +166,14 @@ class PairwiseLoss(nn.Module):
         alone = ref_emb is None
         by_labels, relation = None, None
         if indices_tuple is None and similarity is None:
-            labels = check_labels(self._name, labels, ref_labels, embeddings, ref_emb)
+            labels = check_labels(self._name, labels, ref_labels, embeddings, ref_emb, self.check_finite)
             by_labels = (labels, labels if ref_labels is None else ref_labels)
         else:
-            relation = relation_of(self._name, embeddings, labels, indices_tuple, ref_emb, ref_labels, similarity)
+            given = (labels, indices_tuple, ref_emb, ref_labels, similarity)
+            relation = relation_of(self._name, embeddings, *given, check_finite=self.check_finite)
         with torch.autocast(embeddings.device.type, enabled=False):
             x = _wide(embeddings)
-            y = x if ref_emb is None else _wide(ref_emb)
+            y = x if ref_emb is None else ref_emb.to(x.dtype)
             return self._pairs(x, y, alone, by_labels, relation) + self._quantization(x, y)
 
     def _pairs(
@@ -226,6 +228,12 @@ class PairwiseLoss(nn.Module):
 
     def _quantization(self, x: Tensor, y: Tensor) -> Tensor | float:
         return 0.0
+
+    def extra_repr(self) -> str:
+        """Shown by print(loss)."""
+        unseen = ("training", "check_finite", "gather", "backend")
+        options = {name: value for name, value in vars(self).items() if name[0] != "_" and name not in unseen}
+        return ", ".join(f"{name}={value!r}" for name, value in options.items())
 
 
 def balanced(pairs: Pairs, x: Tensor, y: Tensor, balance: Balance) -> Pairs:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from fasthash import _checks, ops
-from fasthash._labels import as_comparable, shares_label
+from fasthash._labels import as_comparable, check_kind, shares_label
 from fasthash.losses._distributed import gather_batch
 from fasthash.losses._inputs import check_embeddings, check_labels, packed_labels
 from fasthash.losses._sums import total
@@ -37,8 +37,8 @@ class AsymmetricHashLoss(nn.Module):
             `ref_codes` and positions.
         length_scale: multiply by 12 / K, as code of ExchNet's group does, so that the loss does not grow with K.
         gather: take the batch of all ranks; see `losses` about what that means for gradients.
-        check_finite: refuse NaN and infinite embeddings; None does so on the CPU, but not on CUDA nor under
-            `torch.compile`.
+        check_finite: refuse NaN and infinite embeddings and multi-hot labels; None does so on the CPU, but not on CUDA
+            nor under `torch.compile`.
         backend: `fused` as above; `reference` is plain PyTorch over the B x N matrix, for `torch.func`.
 
     Raises:
@@ -66,8 +66,8 @@ class AsymmetricHashLoss(nn.Module):
     ) -> None:
         super().__init__()
         if dissimilar is not None:
-            _checks.require(0 <= dissimilar < float("inf"), _NAME, "dissimilar", "a finite number >= 0", dissimilar)
-        _checks.require(0 <= quantization < float("inf"), _NAME, "quantization", "a finite number >= 0", quantization)
+            _checks.require_finite_number(_NAME, "dissimilar", dissimilar, nonnegative=True)
+        _checks.require_finite_number(_NAME, "quantization", quantization, nonnegative=True)
         _checks.require_choice(_NAME, "backend", backend, ("fused", "reference"))
         self.dissimilar = dissimilar
         self.quantization = quantization
@@ -144,6 +144,8 @@ class AsymmetricHashLoss(nn.Module):
         self, u: Tensor, labels: Tensor | None, codes: DiscreteCodes, positions: Tensor | None
     ) -> tuple[Tensor, int]:
         """The sum of squares, and the number of pairs."""
+        if labels is not None and positions is None:
+            check_kind(_NAME, "labels", labels, self.check_finite)
         if self.dissimilar is None:
             b = codes.dissimilarity()
         else:
@@ -164,7 +166,7 @@ class AsymmetricHashLoss(nn.Module):
     ) -> tuple[Tensor, int]:
         v = torch.where(u.detach() < 0, -1.0, 1.0).double() if ref_emb is None else ref_emb.detach().double()
         batch, items = u.shape[0], v.shape[0]
-        labels = check_labels(_NAME, labels, ref_labels, u, ref_emb)
+        labels = check_labels(_NAME, labels, ref_labels, u, ref_emb, self.check_finite)
         others = labels if ref_labels is None else ref_labels
         if self.backend == "reference":
             related = shares_label(as_comparable(labels), as_comparable(others))

@@ -41,8 +41,8 @@ class AttentionDiversityLoss(nn.Module):
     their mean over places. Each part is to look elsewhere, and to differ by `threshold` in what it sees.
 
     Args:
-        spatial_weight: of L_sp, finite.
-        channel_weight: of L_cp, finite.
+        spatial_weight: of L_sp, a finite number >= 0.
+        channel_weight: of L_cp, a finite number >= 0.
         threshold: in [0, 1].
         check_finite: refuse NaN and infinite features; None does so on the CPU, but not under `torch.compile`.
 
@@ -63,8 +63,8 @@ class AttentionDiversityLoss(nn.Module):
     ) -> None:
         super().__init__()
         name = "AttentionDiversityLoss"
-        _checks.require_finite_number(name, "spatial_weight", spatial_weight)
-        _checks.require_finite_number(name, "channel_weight", channel_weight)
+        _checks.require_finite_number(name, "spatial_weight", spatial_weight, nonnegative=True)
+        _checks.require_finite_number(name, "channel_weight", channel_weight, nonnegative=True)
         _checks.require(0 <= threshold <= 1, name, "threshold", "in [0, 1]", threshold)
         self.spatial_weight = spatial_weight
         self.channel_weight = channel_weight

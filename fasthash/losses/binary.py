@@ -37,7 +37,7 @@ class BinaryLoss(nn.Module):
         quantization: weight of the layer's penalty, >= 0.
         schedule: the sharpness at each step, see `fasthash.nn.schedules`; a step is a call in training mode. The number
             of steps is saved in `state_dict`. None leaves the sharpness alone: so it has to be where the loss is
-            compiled, with a `ScheduleDriver` on `set_sharpness`.
+            compiled, with a `ScheduleDriver` on `set_sharpness`, as each step with a schedule is a graph of its own.
         check_finite: refuse NaN and infinite embeddings; None does so on the CPU, but not on CUDA, where it would wait
             for the device, nor under `torch.compile`.
 
@@ -66,7 +66,7 @@ class BinaryLoss(nn.Module):
         check_finite: bool | None = None,
     ) -> None:
         super().__init__()
-        _checks.require(0 <= quantization < float("inf"), _NAME, "quantization", "a finite number >= 0", quantization)
+        _checks.require_finite_number(_NAME, "quantization", quantization, nonnegative=True)
         self.inner = inner
         self.hash_layer: Any = HashActivation(check_finite=False) if hash_layer is None else hash_layer
         self.quantization = quantization

@@ -7,8 +7,11 @@ import torch
 from torch import Tensor, nn
 
 from fasthash import _checks
+from fasthash._labels import check_kind
 
 _NAME = "CodeBank"
+_REASON = "a CodeBank has one shape, and so one graph, only from where it is full"
+_eager = torch.compiler.disable(reason=_REASON)  # type: ignore[no-untyped-call]
 
 
 class CodeBank(nn.Module):
@@ -24,9 +27,13 @@ class CodeBank(nn.Module):
         classes: number of columns C of multi-hot labels; None for class ids.
 
     Raises:
-        ValueError: a size below 1; in calls, shapes that do not fit, or indices outside of 0..N-1.
+        ValueError: a size below 1, one class; in calls, shapes that do not fit, indices outside of 0..N-1, or, on the
+            CPU, multi-hot rows that are not finite.
 
     Memory: 4 N K bytes, and 8 N or N C of labels.
+
+    torch.compile: until it is full, what it gives changes its shape with its contents: the graph breaks there, which
+    `fullgraph=True` refuses. From where a call or `len(bank)` has found it full it is part of one graph.
 
     Example:
         >>> bank = CodeBank(len(dataset), 64)
@@ -41,8 +48,9 @@ class CodeBank(nn.Module):
 
     def __init__(self, size: int, bits: int, classes: int | None = None) -> None:
         super().__init__()
-        for argument, value in (("size", size), ("bits", bits), ("classes", 1 if classes is None else classes)):
+        for argument, value in (("size", size), ("bits", bits)):
             _checks.require(value >= 1, _NAME, argument, ">= 1", value)
+        _checks.require(classes is None or classes > 1, _NAME, "classes", "> 1, or None for ids", classes)
         self.register_buffer("rows", torch.zeros(size, bits))
         shape, dtype = ((size,), torch.int64) if classes is None else ((size, classes), torch.int8)
         self.register_buffer("row_labels", torch.zeros(shape, dtype=dtype))
@@ -52,7 +60,9 @@ class CodeBank(nn.Module):
 
     def __len__(self) -> int:
         """Number of filled slots; on CUDA it waits for the device."""
-        return int(self.filled.sum())
+        count = int(self.filled.sum())
+        self._full = count == len(self.filled)
+        return count
 
     @torch.no_grad()
     def update(self, embeddings: Tensor, labels: Tensor, indices: Tensor | None = None) -> None:
@@ -71,6 +81,7 @@ class CodeBank(nn.Module):
         _checks.require(fits, _NAME, "embeddings", f"of shape (batch, {bits})", shape)
         expected = (batch, *self.row_labels.shape[1:])
         _checks.require(tuple(labels.shape) == expected, _NAME, "labels", f"of shape {expected}", tuple(labels.shape))
+        check_kind(_NAME, "labels", labels)
         if indices is None:
             _checks.require(batch <= size, _NAME, "embeddings", f"at most {size} rows, the size of the bank", batch)
             indices = (self.pointer + torch.arange(batch, device=self.rows.device)) % size
@@ -79,7 +90,7 @@ class CodeBank(nn.Module):
             given = tuple(indices.shape)
             _checks.require(given == (batch,), _NAME, "indices", f"of shape {(batch,)}", given)
             indices = indices.to(self.rows.device)
-            if indices.device.type == "cpu" and batch > 0:
+            if indices.device.type == "cpu" and batch > 0 and not torch.compiler.is_compiling():
                 low, high = int(indices.min()), int(indices.max())
                 _checks.require(low >= 0 and high < size, _NAME, "indices", f"in 0..{size - 1}", f"{low}..{high}")
         kept = labels if labels.dim() == 1 else labels > 0
@@ -89,11 +100,11 @@ class CodeBank(nn.Module):
 
     def embeddings(self) -> Tensor:
         """(M, K) of the M filled slots, by slot."""
-        return self.rows if self._is_full() else self.rows[self.filled]
+        return self.rows if self._full or self._becomes_full() else self.rows[self.filled]
 
     def labels(self) -> Tensor:
         """(M,) or (M, C) labels of the filled slots, by slot."""
-        return self.row_labels if self._is_full() else self.row_labels[self.filled]
+        return self.row_labels if self._full or self._becomes_full() else self.row_labels[self.filled]
 
     def clear(self) -> None:
         """Empties it."""
@@ -101,8 +112,9 @@ class CodeBank(nn.Module):
         self.pointer.zero_()
         self._full = False
 
-    def _is_full(self) -> bool:
-        self._full = self._full or bool(self.filled.all())
+    @_eager  # type: ignore[untyped-decorator]
+    def _becomes_full(self) -> bool:
+        self._full = bool(self.filled.all())
         return self._full
 
     def _load_from_state_dict(self, *args: object, **kwargs: object) -> None:
@@ -118,7 +130,8 @@ class CrossBatchLoss(nn.Module):
     """Another loss, of a batch against a bank of earlier ones.
 
     With indices the batch is kept first and compared with the whole bank, itself included, as DPSH trains. Without, it
-    is compared with what earlier batches left and kept then; the first batch is compared with itself.
+    is compared with what earlier batches left and kept then; the first batch is compared with itself. For
+    `torch.compile(fullgraph=True)` the bank has to be full, see there.
 
     Args:
         loss: called as `loss(embeddings, labels, ref_emb=..., ref_labels=...)`.

@@ -71,7 +71,7 @@ class CSQLoss(ClassLevelLoss):
         backend: str = "fused",
     ) -> None:
         super().__init__(num_classes, embedding_size, check_finite=check_finite, gather=gather, backend=backend)
-        _checks.require_finite_number(self._name, "penalty_weight", penalty_weight)
+        _checks.require_finite_number(self._name, "penalty_weight", penalty_weight, nonnegative=True)
         _checks.require_choice(self._name, "inputs", inputs, INPUTS)
         self.penalty_weight = penalty_weight
         self.inputs = inputs

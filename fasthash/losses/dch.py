@@ -33,8 +33,8 @@ class DCHLoss(PairwiseLoss):
         check_finite, gather, backend: see `DPSHLoss`.
 
     Raises:
-        ValueError: `gamma` not a finite number > 0, another `form` or `backend`; what the call refuses is listed at
-            `forward`.
+        ValueError: `gamma` not a finite number > 0, `quantization` not one >= 0, another `form` or `backend`; what the
+            call refuses is listed at `forward`.
 
     Source: Cao, Long, Liu, Wang, "Deep Cauchy Hashing for Hamming Space Retrieval", CVPR 2018, the paper's form with
     gamma and quantization of published reproductions; the released form confirmed from the authors' code. The smallest
@@ -58,7 +58,7 @@ class DCHLoss(PairwiseLoss):
         _checks.require_finite_number(self._name, "gamma", gamma, positive=True)
         _checks.require_choice(self._name, "form", form, _FORMS)
         if quantization is not None:
-            _checks.require_finite_number(self._name, "quantization", quantization)
+            _checks.require_finite_number(self._name, "quantization", quantization, nonnegative=True)
         self.gamma = gamma
         self.form = form
         self.quantization = (0.1 if form == "paper" else 0.0) if quantization is None else quantization

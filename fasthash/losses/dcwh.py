@@ -77,7 +77,7 @@ class DCWHLoss(ClassCenterLoss):
         super().__init__(num_classes, embedding_size, check_finite=check_finite, gather=gather, backend=backend)
         _checks.require_finite_number(self._name, "variance", variance, positive=True)
         for argument, value in (("cube_weight", cube_weight), ("vertex_weight", vertex_weight), ("cube", cube)):
-            _checks.require_finite_number(self._name, argument, value)
+            _checks.require_finite_number(self._name, argument, value, nonnegative=True)
         _checks.require_choice(self._name, "update", update, UPDATES)
         centers = torch.randn(num_classes, embedding_size)
         if update == "mean":

@@ -31,7 +31,7 @@ class DDHLoss(SoftmaxHashLoss):
         bias: (C,) parameter c.
 
     Raises:
-        ValueError: `penalty_weight` is not finite; in the call, what `ClassLevelLoss.forward` refuses.
+        ValueError: `penalty_weight` is not a finite number >= 0; in the call, what `ClassLevelLoss.forward` refuses.
 
     Source: DDH (Lin, Li, Tang, IJCAI 2017, the authors' released code).
     """
@@ -47,7 +47,7 @@ class DDHLoss(SoftmaxHashLoss):
         backend: str = "fused",
     ) -> None:
         super().__init__(num_classes, embedding_size, check_finite=check_finite, gather=gather, backend=backend)
-        _checks.require_finite_number(self._name, "penalty_weight", penalty_weight)
+        _checks.require_finite_number(self._name, "penalty_weight", penalty_weight, nonnegative=True)
         self.penalty_weight = penalty_weight
 
     def _corners(self, embeddings: Tensor) -> Corners | None:

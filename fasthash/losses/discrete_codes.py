@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from fasthash import _checks, ops
+from fasthash._labels import check_kind
 from fasthash.losses._inputs import packed_labels
 from fasthash.ops.discrete_code_update import LabelGroups, balance, group_labels
 
@@ -68,9 +69,10 @@ class DiscreteCodes(nn.Module):
         super().__init__()
         _checks.require(1 <= bits <= 1024, _NAME, "bits", "in 1..1024", bits)
         if dissimilar is not None:
-            _checks.require(0 <= dissimilar < float("inf"), _NAME, "dissimilar", "a finite number >= 0", dissimilar)
-        _checks.require(0 <= quantization < float("inf"), _NAME, "quantization", "a finite number >= 0", quantization)
+            _checks.require_finite_number(_NAME, "dissimilar", dissimilar, nonnegative=True)
+        _checks.require_finite_number(_NAME, "quantization", quantization, nonnegative=True)
         self.bits, self.dissimilar, self.quantization = bits, dissimilar, quantization
+        check_kind(_NAME, "labels", labels)
         self.register_buffer("labels", packed_labels(_NAME, labels))
         if codes is None:
             codes = torch.randint(0, 2, (len(labels), bits), device=labels.device, dtype=torch.int8) * 2 - 1

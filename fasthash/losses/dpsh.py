@@ -26,8 +26,8 @@ class DPSHLoss(PairwiseLoss):
 
     Args:
         quantization: weight of the distance from ±1.
-        check_finite: refuse NaN and infinite embeddings; None does so on the CPU, but not on CUDA, where it would wait
-            for the device, nor under `torch.compile`.
+        check_finite: refuse NaN and infinity in embeddings, multi-hot labels and similarities; None does so on the CPU,
+            but not on CUDA, where it would wait for the device, nor under `torch.compile`.
         gather: join the batches of all ranks of a distributed run first; the gradients of parameters are those of one
             process after the mean that DistributedDataParallel takes.
         backend: `fused` has the gradient ready after forward, and keeps nothing of the size of all pairs: pairs by
@@ -36,7 +36,7 @@ class DPSHLoss(PairwiseLoss):
             backward and `torch.func`.
 
     Raises:
-        ValueError: `quantization` not a finite number, another `backend`; what the call refuses is listed at
+        ValueError: `quantization` not a finite number >= 0, another `backend`; what the call refuses is listed at
             `forward`.
 
     Source: Li, Wang, Kang, "Feature Learning based Deep Supervised Hashing with Pairwise Labels", IJCAI 2016, after
@@ -55,7 +55,7 @@ class DPSHLoss(PairwiseLoss):
         backend: str = "fused",
     ) -> None:
         super().__init__(check_finite, gather, backend)
-        _checks.require_finite_number(self._name, "quantization", quantization)
+        _checks.require_finite_number(self._name, "quantization", quantization, nonnegative=True)
         self.quantization = quantization
 
     def _rule(self, bits: int) -> Rule:
@@ -106,8 +106,8 @@ class IDHNLoss(PairwiseLoss):
         check_finite, gather, backend: see `DPSHLoss`.
 
     Raises:
-        ValueError: a weight that is not a finite number, another `backend`; what the call refuses is listed at
-            `forward`.
+        ValueError: a weight that is not a finite number >= 0, `scale` not one > 0, another `backend`; what the call
+            refuses is listed at `forward`.
 
     Source: Zhang, Zou, Lin, Chen, Wang, "Improved Deep Hashing with Soft Pairwise Similarity for Multi-label Image
     Retrieval", IEEE TMM 2020, from memory of published reproductions; not checked against the paper.
@@ -124,9 +124,10 @@ class IDHNLoss(PairwiseLoss):
         backend: str = "fused",
     ) -> None:
         super().__init__(check_finite, gather, backend)
-        for argument, value in (("scale", scale), ("soft", soft), ("quantization", quantization)):
-            if value is not None:
-                _checks.require_finite_number(self._name, argument, value)
+        if scale is not None:
+            _checks.require_finite_number(self._name, "scale", scale, positive=True)
+        for argument, value in (("soft", 0.0 if soft is None else soft), ("quantization", quantization)):
+            _checks.require_finite_number(self._name, argument, value, nonnegative=True)
         self.scale = scale
         self.soft = soft
         self.quantization = quantization

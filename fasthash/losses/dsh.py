@@ -7,10 +7,11 @@ from torch import Tensor
 
 from fasthash import _checks
 from fasthash.losses._likelihood import contrast
+from fasthash.losses._margin import HasMargin
 from fasthash.losses._pairs import PairwiseLoss, Rule
 
 
-class DSHLoss(PairwiseLoss):
+class DSHLoss(HasMargin, PairwiseLoss):
     """Contrastive loss of logits u, and their distance from ±1.
 
         L = mean over i, j of (s_ij D_ij / 2 + (1 - s_ij) max(0, margin - D_ij) / 2)
@@ -22,7 +23,7 @@ class DSHLoss(PairwiseLoss):
         check_finite, gather, backend: see `DPSHLoss`.
 
     Raises:
-        ValueError: `margin` not a finite number > 0, `quantization` not finite, another `backend`; what the call
+        ValueError: `margin` not a finite number > 0, `quantization` not one >= 0, another `backend`; what the call
             refuses is listed at `forward`.
 
     Source: Liu, Wang, Shan, Chen, "Deep Supervised Hashing for Fast Image Retrieval", CVPR 2016, with margin and
@@ -33,6 +34,7 @@ class DSHLoss(PairwiseLoss):
     """
 
     _of_distances = True
+    _margin_is_positive = True
 
     def __init__(
         self,
@@ -44,10 +46,10 @@ class DSHLoss(PairwiseLoss):
         backend: str = "fused",
     ) -> None:
         super().__init__(check_finite, gather, backend)
+        self.margin = None
         if margin is not None:
-            _checks.require_finite_number(self._name, "margin", margin, positive=True)
-        _checks.require_finite_number(self._name, "quantization", quantization)
-        self.margin = margin
+            self.set_margin(margin)
+        _checks.require_finite_number(self._name, "quantization", quantization, nonnegative=True)
         self.quantization = quantization
 
     def _rule(self, bits: int) -> Rule:

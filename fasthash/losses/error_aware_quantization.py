@@ -38,8 +38,8 @@ class ErrorAwareQuantizationLoss(nn.Module):
         dissimilar: which bits a dissimilar pair quantizes: `differ`, those it differs in, or `always`, all: good codes
             of two classes differ in about half of their bits, and the others are no errors.
         penalty: q is the square (`l2`) or the absolute value (`l1`) of `h - sgn(h)`.
-        check_finite: refuse NaN and infinite embeddings; None does so on the CPU, but not on CUDA, where it would wait
-            for the device, nor under `torch.compile`.
+        check_finite: refuse NaN and infinity in embeddings, multi-hot labels and similarities; None does so on the CPU,
+            but not on CUDA, where it would wait for the device, nor under `torch.compile`.
         gather: join the batches of all ranks of a distributed run first, see `losses._distributed`.
         backend: `fused` as above; `reference` makes all m_ijk.
 
@@ -87,7 +87,7 @@ class ErrorAwareQuantizationLoss(nn.Module):
         Args:
             embeddings: (A, K) relaxed codes, any floating dtype.
             labels: (A,) integer ids or (A, C) multi-hot rows.
-            indices_tuple: pairs of a miner, or triplets that are a full product; see `relation_from_indices`. Pairs it
+            indices_tuple: pairs of a miner, or triplets for the pairs they hold; see `relation_from_indices`. Pairs it
                 does not name do not count.
             ref_emb: (M, K) items to pair the batch with, which are quantized like it; None pairs it with itself.
             ref_labels: labels of `ref_emb`, of the same kind as `labels`.
@@ -110,11 +110,11 @@ class ErrorAwareQuantizationLoss(nn.Module):
         signs = [_signs(embeddings), _signs(items)]
         ids = labels is not None and labels.dim() == 1 and indices_tuple is None and similarity is None
         if self.backend == "fused" and ids:
-            labels = check_labels(_NAME, labels, ref_labels, embeddings, ref_emb)
+            labels = check_labels(_NAME, labels, ref_labels, embeddings, ref_emb, self.check_finite)
             weights = self._weights_of_ids(signs, labels, ref_labels)
         else:
             given = (labels, indices_tuple, ref_emb, ref_labels, similarity)
-            relation = relation_of(_NAME, embeddings, *given)
+            relation = relation_of(_NAME, embeddings, *given, check_finite=self.check_finite)
             weigh = self._weights if self.backend == "fused" else self._weights_one_by_one
             weights = [weigh(relation, *signs)]
             if ref_emb is not None:

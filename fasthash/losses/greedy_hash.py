@@ -35,7 +35,7 @@ class GreedyHashLoss(ClassSoftmaxLoss):
         weight: (C, K) parameter W, without a bias; it goes to the optimizer.
 
     Raises:
-        ValueError: `penalty_weight` is not finite; in the call, what `ClassLevelLoss.forward` refuses.
+        ValueError: `penalty_weight` is not a finite number >= 0; in the call, what `ClassLevelLoss.forward` refuses.
 
     Source: GreedyHash (Su et al., NeurIPS 2018, the authors' released code); binary cross-entropy for multi-hot rows is
     this library's own.
@@ -52,7 +52,7 @@ class GreedyHashLoss(ClassSoftmaxLoss):
         backend: str = "fused",
     ) -> None:
         super().__init__(num_classes, embedding_size, check_finite=check_finite, gather=gather, backend=backend)
-        _checks.require_finite_number(self._name, "penalty_weight", penalty_weight)
+        _checks.require_finite_number(self._name, "penalty_weight", penalty_weight, nonnegative=True)
         self.penalty_weight = penalty_weight
         self.weight = nn.Parameter(torch.empty(num_classes, embedding_size))
         nn.init.kaiming_uniform_(self.weight, a=5**0.5)

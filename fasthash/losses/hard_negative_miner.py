@@ -13,6 +13,8 @@ from fasthash._labels import as_comparable, as_ids, check_labels, shares_label
 from fasthash.losses._inputs import check_embeddings
 
 _NAME = "HardNegativeMiner"
+_REASON = "HardNegativeMiner searches once for each label it finds: call it beside the graph"
+_eager = torch.compiler.disable(reason=_REASON)  # type: ignore[no-untyped-call]
 
 
 class Bank(Protocol):
@@ -55,6 +57,9 @@ class HardNegativeMiner(nn.Module):
         positives: how many of its farthest positives.
         check_finite: refuse NaN and infinite embeddings; see `TripletMarginLoss`.
 
+    torch.compile: how often it searches, and how many triplets there are, is known from the labels' values alone. It
+    runs as it is; call it beside what `fullgraph=True` compiles, such as the loss that takes its triplets.
+
     Raises:
         ValueError: numbers below 1, or a bank that is none of those; what the call refuses is listed at `forward`.
 
@@ -84,6 +89,7 @@ class HardNegativeMiner(nn.Module):
         self.positives = positives
         self.check_finite = check_finite
 
+    @_eager  # type: ignore[untyped-decorator]
     @torch.no_grad()
     def forward(
         self,
@@ -155,7 +161,7 @@ class HardNegativeMiner(nn.Module):
             length = len(ref_emb)
             _checks.require(len(item_labels) == length, _NAME, "ref_labels", f"of length {length}", got)
             codes = ops.pack_codes(ref_emb >= 0)
-        check_labels(_NAME, ("labels", "labels of the items"), labels, item_labels)
+        check_labels(_NAME, ("labels", "labels of the items"), labels, item_labels, self.check_finite)
         for name, tensor in (("labels", labels), ("bank", codes)):
             _checks.require_same_device(_NAME, name, tensor, embeddings.device)
         if own is not None:

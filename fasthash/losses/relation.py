@@ -15,47 +15,54 @@ from fasthash import _checks
 from fasthash._labels import as_comparable, check_labels, shares_label
 
 
-def relation_from_labels(labels: Tensor, ref_labels: Tensor | None = None) -> Tensor:
+def relation_from_labels(
+    labels: Tensor, ref_labels: Tensor | None = None, *, check_finite: bool | None = None
+) -> Tensor:
     """Relation of anchors to items by their labels.
 
     Args:
-        labels: (A,) integer class ids, equal ids are positive; or (A, C) multi-hot rows of any dtype, where an entry
-            > 0 sets the label and rows that share at least one are positive.
+        labels: (A,) integer class ids, equal ids are positive; or (A, C) multi-hot rows of any dtype, C > 1, where any
+            entry > 0 sets the label and rows that share at least one are positive.
         ref_labels: (M,) or (M, C) labels of the items, of the same kind. None takes the anchors themselves as items,
             and leaves each out for itself.
+        check_finite: refuse NaN in multi-hot rows; None does so on the CPU, but not under `torch.compile`.
 
     Returns:
         (A, M) int8.
 
     Raises:
-        ValueError: floating-point ids, more than two dimensions, or labels of two kinds or two devices.
+        ValueError: floating-point ids, ids as a column (A, 1), more than two dimensions, labels of two kinds or two
+            devices, or values that are not finite.
     """
     items = labels if ref_labels is None else ref_labels
-    check_labels("relation_from_labels", ("labels", "ref_labels"), labels, items)
+    check_labels("relation_from_labels", ("labels", "ref_labels"), labels, items, check_finite)
     related = shares_label(as_comparable(labels), as_comparable(items))
     return _signed(related, exclude_self=ref_labels is None)
 
 
-def relation_from_similarity(similarity: Tensor, *, exclude_self: bool) -> Tensor:
+def relation_from_similarity(similarity: Tensor, *, exclude_self: bool, check_finite: bool | None = None) -> Tensor:
     """Relation from a matrix (A, M) of any dtype: an entry > 0 is positive, any other negative.
 
     So bool, {0, 1} and {-1, +1} matrices all mean the same. `exclude_self` leaves the diagonal out.
+    `check_finite` is that of `relation_from_labels`.
 
     Raises:
-        ValueError: not a matrix.
+        ValueError: not a matrix, or values that are not finite.
     """
-    shape = tuple(similarity.shape)
-    _checks.require(similarity.dim() == 2, "relation_from_similarity", "similarity", "of shape (anchors, items)", shape)
+    op, shape = "relation_from_similarity", tuple(similarity.shape)
+    _checks.require(similarity.dim() == 2, op, "similarity", "of shape (anchors, items)", shape)
+    if similarity.is_floating_point():
+        _checks.require_finite(check_finite, op, "similarity", similarity)
     return _signed(similarity > 0, exclude_self=exclude_self)
 
 
 def relation_from_indices(indices_tuple: Sequence[Tensor], anchors: int, items: int) -> Tensor:
     """Relation from what a miner of pytorch-metric-learning returns.
 
-    A tuple of pairs `(a1, p, a2, n)` says anchor a1 has the positive p, anchor a2 the negative n: it maps exactly, and
-    pairs it does not name are left out. A tuple of triplets `(a, p, n)` can name combinations that no relation holds
-    (p with one negative, but not with another), so it is taken only where it lists every positive of an anchor with
-    every negative of that anchor once; a mined subset is refused rather than silently completed.
+    A tuple of pairs `(a1, p, a2, n)` says anchor a1 has the positive p, anchor a2 the negative n; triplets `(a, p, n)`
+    stand for the pairs (a, p) and (a, n), as in the pair losses of pytorch-metric-learning. A pair that is not named is
+    left out, one that is named twice counts once. Which positive a triplet joined with which negative is lost: a loss
+    over triplets joins each anchor's positives with all of its negatives.
 
     Args:
         indices_tuple: three or four 1-D integer tensors.
@@ -66,8 +73,8 @@ def relation_from_indices(indices_tuple: Sequence[Tensor], anchors: int, items: 
         (A, M) int8.
 
     Raises:
-        ValueError: not such a tuple, indices out of range, a pair that is positive and negative at once, or triplets
-            that are not a full product. Under `torch.compile` these checks are skipped, as they read values.
+        ValueError: not such a tuple, indices out of range, or a pair that is positive and negative at once. Under
+            `torch.compile` these checks are skipped, as they read values.
     """
     op = "relation_from_indices"
     _checks.require(len(indices_tuple) in (3, 4), op, "indices_tuple", "of 3 or 4 tensors", f"{len(indices_tuple)}")
@@ -84,8 +91,6 @@ def relation_from_indices(indices_tuple: Sequence[Tensor], anchors: int, items: 
     if checking:
         both = int((positive & negative).sum())
         _checks.require(both == 0, op, "indices_tuple", "positive or negative for each pair", f"{both} pairs of both")
-        if len(indices_tuple) == 3:
-            _check_full_product(indices_tuple, positive, negative)
     return positive - negative
 
 
@@ -114,19 +119,3 @@ def _check_index(name: str, index: Tensor, size: int) -> None:
     if index.numel():
         low, high = (int(value) for value in index.aminmax())
         _checks.require(low >= 0 and high < size, op, argument, f"in 0..{size - 1}", f"{low}..{high}")
-
-
-def _check_full_product(triplets: Sequence[Tensor], positive: Tensor, negative: Tensor) -> None:
-    """Distinct triplets, as many as the product of the pairs they name, are that product."""
-    anchors, positives, negatives = (index.long() for index in triplets)
-    items = positive.shape[1]
-    distinct = torch.unique((anchors * items + positives) * items + negatives).numel()
-    product = int((positive.sum(1, dtype=torch.int64) * negative.sum(1, dtype=torch.int64)).sum())
-    _checks.require(
-        distinct == len(anchors) == product,
-        "relation_from_indices",
-        "indices_tuple",
-        f"pairs (a1, p, a2, n), or triplets that join every positive of an anchor with every negative of it once "
-        f"({product} here)",
-        f"{len(anchors)} triplets, {distinct} of them distinct; a pair miner can select what a relation can hold",
-    )

@@ -10,6 +10,16 @@ from fasthash import _checks
 from fasthash.losses._class_level import ClassLevelLoss, row_factors, soft_targets
 from fasthash.losses._class_softmax import SoftmaxRule, class_logits, class_softmax, without_autocast
 from fasthash.losses._corners import Corners
+from fasthash.losses._renamed import OF_BASE, refuse_options
+
+_INSTEAD = {
+    **OF_BASE,
+    "reducer": "the loss is the mean over the rows, as there by default",
+    "distance": "it is the cosine, as there by default",
+    "weight_regularizer": "add a term of the parameter `weight`",
+    "weight_reg_weight": "add a term of the parameter `weight`",
+    "weight_init_func": "call it on the parameter `weight`",
+}
 
 
 class ClassSoftmaxLoss(ClassLevelLoss):
@@ -126,6 +136,7 @@ class CosFaceLoss(MarginSoftmaxLoss):
         check_finite: see `ClassLevelLoss`, as `gather` and `backend`.
         gather: see there.
         backend: see there.
+        theirs: other options of pytorch-metric-learning's loss; the error says what stands in place of each.
 
     Attributes:
         weight: (C, K) parameter; it goes to the optimizer.
@@ -146,7 +157,9 @@ class CosFaceLoss(MarginSoftmaxLoss):
         check_finite: bool | None = None,
         gather: bool = False,
         backend: str = "fused",
+        **theirs: object,
     ) -> None:
+        refuse_options("CosFaceLoss", theirs, _INSTEAD)
         super().__init__(num_classes, embedding_size, check_finite=check_finite, gather=gather, backend=backend)
         _checks.require_finite_number(self._name, "scale", scale, positive=True)
         self.weight = nn.Parameter(torch.empty(num_classes, embedding_size))

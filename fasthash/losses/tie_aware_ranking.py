@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from fasthash import _checks
-from fasthash._labels import as_comparable
 from fasthash.losses._distributed import gather_batch
+from fasthash.losses._gains import gains_of
 from fasthash.losses._inputs import check_embeddings, relation_of
 from fasthash.losses._soft_histogram import soft_histogram
 from fasthash.losses._soft_ranking import (
@@ -53,8 +53,8 @@ class TieAwareRankingLoss(nn.Module):
             itself (`fasthash.metrics.mean_average_precision`). ndcg has only `simplified`.
         bins: L >= 1; None for K / 2 where K >= 32, else K.
         reduction: `mean` over the anchors with a positive, or `sum`.
-        check_finite: refuse NaN, infinite embeddings and codes outside of [-1, 1]; None does so on the CPU, but not on
-            CUDA nor under `torch.compile`.
+        check_finite: refuse NaN and infinity in embeddings, multi-hot labels and similarities, and codes outside of
+            [-1, 1]; None does so on the CPU, but not on CUDA nor under `torch.compile`.
         gather: join the batches of all ranks of a distributed run first, see `losses._distributed`.
         backend: `fused` as above; `reference` makes the A M (L + 1) shares and differentiates through them.
 
@@ -114,8 +114,8 @@ class TieAwareRankingLoss(nn.Module):
         Args:
             embeddings: (A, K) relaxed codes in [-1, 1] of the anchors, any floating dtype.
             labels: (A,) integer ids or (A, C) multi-hot rows.
-            indices_tuple: pairs of a miner, or triplets that are a full product; see `relation_from_indices`. Items it
-                does not name are not ranked.
+            indices_tuple: pairs of a miner, or triplets for the pairs they hold; see `relation_from_indices`. Items
+                that an anchor is not named with are not ranked for it.
             ref_emb: (M, K) items to rank; None ranks the batch, each anchor without itself.
             ref_labels: labels of `ref_emb`, of the same kind as `labels`.
             similarity: (A, M) matrix in place of labels; an entry > 0 means positive, and is a of the gain in NDCG.
@@ -134,11 +134,12 @@ class TieAwareRankingLoss(nn.Module):
             if labels is None or any(each is not None for each in others):
                 raise ValueError(f"{_NAME}: labels alone must say what is similar where gather=True")
             embeddings, labels = gather_batch(_NAME, embeddings, labels)
-        relation = relation_of(_NAME, embeddings, labels, indices_tuple, ref_emb, ref_labels, similarity)
-        shared = None
+        given = (labels, indices_tuple, ref_emb, ref_labels, similarity)
+        relation = relation_of(_NAME, embeddings, *given, check_finite=self.check_finite)
+        gains = None
         if self.metric == "ndcg" and indices_tuple is None:
-            shared = _shared_labels(labels, ref_labels, similarity)
-        return self._loss(embeddings, embeddings if ref_emb is None else ref_emb, relation, shared)
+            gains = gains_of(relation, labels, ref_labels, similarity)
+        return self._loss(embeddings, embeddings if ref_emb is None else ref_emb, relation, gains)
 
     def _check_codes(self, embeddings: Tensor, ref_emb: Tensor | None) -> None:
         checking = self.check_finite
@@ -149,7 +150,7 @@ class TieAwareRankingLoss(nn.Module):
                 highest = float(codes.detach().abs().max())
                 _checks.require(highest <= 1, _NAME, name, "codes in [-1, 1]", f"|h| = {highest:g}")
 
-    def _loss(self, anchors: Tensor, items: Tensor, relation: Tensor, shared: Tensor | None) -> Tensor:
+    def _loss(self, anchors: Tensor, items: Tensor, relation: Tensor, gains: Tensor | None) -> Tensor:
         dtype = torch.float64 if anchors.dtype == torch.float64 else torch.float32
         bits = anchors.shape[1]
         bins = self.bins or (bits // 2 if bits >= 32 else bits)
@@ -157,7 +158,6 @@ class TieAwareRankingLoss(nn.Module):
             a, b = anchors.to(dtype), items.to(dtype)
             positions = torch.addmm(a.new_full((), bins / 2), a, b.T, alpha=-bins / (2 * bits))
             counts = soft_histogram(positions, bins, kinds=relation, backend=self.backend)
-            gains = None if shared is None else _gains(shared, relation)
             sums = None
             if gains is not None:
                 sums = soft_histogram(positions, bins, weights=gains.to(dtype), backend=self.backend).squeeze(1)
@@ -186,22 +186,3 @@ class TieAwareRankingLoss(nn.Module):
     def extra_repr(self) -> str:
         """Shown by print(loss)."""
         return f"{self.metric!r}, {self.form!r}, bins={self.bins}, reduction={self.reduction!r}"
-
-
-def _shared_labels(labels: Tensor | None, ref_labels: Tensor | None, similarity: Tensor | None) -> Tensor | None:
-    """(A, M) how many labels are shared, or None where that is one at most."""
-    if similarity is not None:
-        return similarity.clamp(min=0).double() if similarity.is_floating_point() else similarity.double().clamp(min=0)
-    if labels is None or labels.dim() == 1:
-        return None
-    rows = as_comparable(labels)
-    others = rows if ref_labels is None else as_comparable(ref_labels)
-    with torch.autocast(rows.device.type, enabled=False):
-        return (rows @ others.T).double()
-
-
-def _gains(shared: Tensor, relation: Tensor) -> Tensor:
-    """`2^a - 1` of each item divided by 2 to the highest a of its row, as NDCG allows; 0 off the relation."""
-    kept = torch.where(relation == 0, 0.0, shared)
-    highest = kept.amax(1, keepdim=True)
-    return torch.exp2(kept - highest) - torch.exp2(-highest)

@@ -12,15 +12,19 @@ from torch.nn.functional import softplus
 from fasthash import _checks, ops, reference
 from fasthash.losses._distances import DISTANCES, distance_matrix, in_working_dtype, pair_distances
 from fasthash.losses._inputs import check_embeddings, gather_alone, relation_of
+from fasthash.losses._margin import HasMargin
+from fasthash.losses._renamed import OF_BASE, refuse_options
 from fasthash.losses._sums import total
 from fasthash.types import REDUCTIONS
 
 _BACKENDS = {"fused": ops, "reference": reference}
+_INSTEAD = {**OF_BASE, "reducer": "reduction='avg_nonzero', 'mean' or 'sum' is AvgNonZero-, Mean- or SumReducer()"}
 
 
-class _TripletLoss(nn.Module):
+class _TripletLoss(HasMargin, nn.Module):
     """What the triplet losses share: distances, relation, op. A subclass says which triplets count."""
 
+    margin: float
     _mining = "all"
 
     def __init__(
@@ -37,11 +41,10 @@ class _TripletLoss(nn.Module):
     ) -> None:
         super().__init__()
         self._name = type(self).__name__
-        _checks.require_finite_number(self._name, "margin", margin)
+        self.set_margin(margin)
         _checks.require_choice(self._name, "distance", distance, DISTANCES)
         _checks.require_choice(self._name, "reduction", reduction, REDUCTIONS)
         _checks.require_choice(self._name, "backend", backend, tuple(_BACKENDS))
-        self.margin = margin
         self.swap = swap
         self.smooth_loss = smooth_loss
         self.distance = distance
@@ -90,7 +93,8 @@ class _TripletLoss(nn.Module):
         b = None if ref_emb is None else in_working_dtype(ref_emb, self.normalize_embeddings).to(a.dtype)
         if indices_tuple is not None and len(indices_tuple) == 3:
             return self._of_triplets(a, b, indices_tuple, squared)
-        relation = relation_of(self._name, embeddings, labels, indices_tuple, ref_emb, ref_labels, similarity)
+        given = (labels, indices_tuple, ref_emb, ref_labels, similarity)
+        relation = relation_of(self._name, embeddings, *given, check_finite=self.check_finite)
         distances = distance_matrix(a, b, squared=squared, backend=self.backend)
         loss: Tensor = _BACKENDS[self.backend].triplet_margin(
             distances,
@@ -153,7 +157,7 @@ class TripletMarginLoss(_TripletLoss):
     negative, B^3 triplets in time O(B^2 log B) and memory O(B^2); see `fasthash.ops.triplet_margin`.
 
     Args:
-        margin: in units of D.
+        margin: in units of D. Below 0 it is what a negative may be nearer than a positive at no cost.
         swap: take the smaller of D(a, n) and D(p, n). Costs time B^3, without memory for it.
         smooth_loss: log(1 + exp(x)) in place of max(0, x). Costs time B^3 likewise.
         triplets_per_anchor: `all`. To train on fewer, pass a miner's `indices_tuple`.
@@ -161,11 +165,12 @@ class TripletMarginLoss(_TripletLoss):
         normalize_embeddings: bring embeddings to length 1 first. Set False for relaxed codes in units of bits, and
             choose a margin in these units.
         reduction: `avg_nonzero`, `mean` over all triplets, or `sum`. With `smooth_loss` the first two are the same.
-        check_finite: refuse NaN and infinite embeddings; None does so on the CPU, but not on CUDA, where it would wait
-            for the device, nor under `torch.compile`.
+        check_finite: refuse NaN and infinity in embeddings, multi-hot labels and similarities; None does so on the CPU,
+            but not on CUDA, where it would wait for the device, nor under `torch.compile`.
         gather: take the batch of all ranks; see `losses` about what that means for gradients.
         backend: `fused` is the compiled op. `reference` is plain PyTorch with O(B^3) memory, for `torch.func`, which
             cannot look into registered ops.
+        theirs: other options of pytorch-metric-learning's loss; the error says what stands in place of each.
 
     Raises:
         ValueError: an option that is none of those named; what the call refuses is listed at `forward`.
@@ -192,7 +197,9 @@ class TripletMarginLoss(_TripletLoss):
         check_finite: bool | None = None,
         gather: bool = False,
         backend: str = "fused",
+        **theirs: object,
     ) -> None:
+        refuse_options("TripletMarginLoss", theirs, _INSTEAD)
         super().__init__(
             margin, swap, smooth_loss, distance, normalize_embeddings, reduction, check_finite, gather, backend
         )

@@ -82,7 +82,7 @@ class VonMisesFisherLoss(ClassCenterLoss):
         super().__init__(num_classes, embedding_size, check_finite=check_finite, gather=gather, backend=backend)
         self._require(embedding_size >= 2, "embedding_size", ">= 2", embedding_size)
         _checks.require_finite_number(self._name, "kappa", kappa, positive=True)
-        _checks.require_finite_number(self._name, "likelihood_weight", likelihood_weight)
+        _checks.require_finite_number(self._name, "likelihood_weight", likelihood_weight, nonnegative=True)
         _checks.require_choice(self._name, "learn_kappa", learn_kappa, LEARNED)
         self.learn_kappa = learn_kappa
         self.likelihood_weight = likelihood_weight

@@ -27,6 +27,8 @@ class Linear:
     steps: int
 
     def __post_init__(self) -> None:
+        for argument, value in (("start", self.start), ("end", self.end)):
+            _checks.require_finite_number("Linear", argument, value)
         _checks.require(self.steps >= 1, "Linear", "steps", ">= 1", self.steps)
 
     def __call__(self, step: int) -> float:
@@ -71,7 +73,9 @@ class Continuation:
     every: int = 200
 
     def __post_init__(self) -> None:
-        _checks.require(self.rate >= 0, "Continuation", "rate", ">= 0", self.rate)
+        _checks.require_finite_number("Continuation", "start", self.start, positive=True)
+        _checks.require_finite_number("Continuation", "rate", self.rate, nonnegative=True)
+        _checks.require_finite_number("Continuation", "power", self.power)
         _checks.require(self.every >= 1, "Continuation", "every", ">= 1", self.every)
 
     def __call__(self, step: int) -> float:
@@ -95,6 +99,7 @@ class Doubling:
 
     def __post_init__(self) -> None:
         _checks.require(self.every >= 1, "Doubling", "every", ">= 1", self.every)
+        _checks.require_finite_number("Doubling", "start", self.start, positive=True)
         _checks.require_finite_number("Doubling", "factor", self.factor, positive=True)
         _checks.require_finite_number("Doubling", "maximum", self.maximum)
 
@@ -115,7 +120,7 @@ class ScheduleDriver:
 
     Args:
         schedule: step -> value.
-        targets: called with the value, such as `layer.set_sharpness` or `loss.set_margin`.
+        targets: called with the value, such as `layer.set_sharpness`, or `set_margin` of a loss that has a margin.
 
     Raises:
         ValueError: there is no target.

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any, NoReturn
 
 import torch
+from torch import Tensor
 
 import fasthash._library  # noqa: F401  (registers the schemas and kernels)
 
@@ -30,6 +31,11 @@ def refuse_double_backward(backward_op: str) -> None:
         )
 
     torch.library.register_autograd(f"fasthash::{backward_op}", refuse)
+
+
+def changeable(loss: Tensor) -> Tensor:
+    """A loss that its owner may change in place (`loss /= 4`): backward keeps the operator's own output."""
+    return loss.clone() if loss.requires_grad else loss
 
 
 def not_differentiable(op: str) -> None:

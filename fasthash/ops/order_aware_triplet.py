@@ -27,6 +27,7 @@ def order_aware_triplet(
     normalize: bool = True,
     method: str = "auto",
     ties: str = "index",
+    gains: Tensor | None = None,
 ) -> Tensor:
     r"""Hinge loss of all triplets (anchor, positive, negative), weighted by what their swap does to the ranking.
 
@@ -37,7 +38,7 @@ def order_aware_triplet(
     swap of p and n in that list changes:
 
         delta_ap         omega = |delta AP|, the anchor's average precision
-        delta_ndcg       omega = |1 / log2(1 + r_p) - 1 / log2(1 + r_n)| / ideal DCG, its NDCG with gains of 0 and 1
+        delta_ndcg       omega = g_p |1 / log2(1 + r_p) - 1 / log2(1 + r_n)| / ideal DCG, its NDCG with the gains g
         rank_difference  omega = |1 / r_p - 1 / r_n|
         none             omega = 1
 
@@ -72,6 +73,10 @@ def order_aware_triplet(
             average rank r with `"mean"`. A swap of two of these changes nothing, and the average precision is the sum
             over positives of `(C + (c + 1) / 2) / r / N+`, with C positives nearer than, and c at, the positive's
             distance.
+        gains: (A, M) float32, any strides, for `"delta_ndcg"` only: the gain g_p >= 0 of each positive; other entries
+            are not looked at. One below 0 counts as 0, and only proportions within a row matter. The ideal DCG has the
+            gains in falling order; where all are 0, so are the weights. None gives every positive the gain 1. No
+            gradient flows to them.
 
     Returns:
         () loss, float32 (float64 for float64 distances). 0 with zero gradient where there is no triplet.
@@ -83,8 +88,8 @@ def order_aware_triplet(
     Numerics: float32 terms, summed over a few hundred and then in float64; sweeps are in float64 throughout. Against
     float64 at the same ranks, loss and gradient agree within 1e-5 of the sum of the magnitudes of what they add up.
     float64 distances take their ranks from the distances rounded to float32. A NaN distance ranks last in its Hamming
-    distance and makes the loss NaN; one with relation 0 does nothing. On one device, results do not depend on the
-    number of threads.
+    distance and makes the loss NaN; one with relation 0 does nothing. A gain that is not finite makes it NaN too.
+    On one device, results do not depend on the number of threads.
 
     Source: after Chen, Lai, Geng, Pan, "Improving Deep Binary Embedding Networks by Order-aware Reweighting of
     Triplets", arXiv 1804.06061. That weights follow the rank order of the binary codes, and the squared hinge, are
@@ -102,8 +107,9 @@ def order_aware_triplet(
         normalize,
         _registration.index(_OP, "method", method, TRIPLET_METHODS),
         _registration.index(_OP, "ties", ties, TIES),
+        gains,
     )[0]
-    return loss
+    return _registration.changeable(loss)
 
 
 @torch.library.register_fake("fasthash::order_aware_triplet")
@@ -133,10 +139,10 @@ def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tens
 
 def _backward(ctx: Any, grad_loss: Tensor | None, _: None) -> tuple[Tensor | None, ...]:
     if grad_loss is None:
-        return (None,) * 11
+        return (None,) * 12
     loss, gradient = ctx.saved_tensors
     scaled = torch.ops.fasthash.order_aware_triplet_backward.default(grad_loss, gradient, loss)
-    return (scaled.to(ctx.dtype), *(None,) * 10)
+    return (scaled.to(ctx.dtype), *(None,) * 11)
 
 
 torch.library.register_autograd("fasthash::order_aware_triplet", _backward, setup_context=_setup_context)

@@ -89,7 +89,7 @@ def pairwise_similarity_loss(
         recorded and embeddings.requires_grad,
         recorded and items is not None and items.requires_grad,
     )[0]
-    return loss
+    return _registration.changeable(loss)
 
 
 @torch.library.register_fake("fasthash::pairwise_similarity_loss")

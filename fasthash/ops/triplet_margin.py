@@ -75,7 +75,7 @@ def triplet_margin(
         smooth,
         _registration.index(_OP, "reduction", reduction, REDUCTIONS),
     )[0]
-    return loss
+    return _registration.changeable(loss)
 
 
 @torch.library.register_fake("fasthash::triplet_margin")

@@ -44,6 +44,7 @@ def order_aware_triplet(
     reduction: str = "mean",
     normalize: bool = True,
     ties: str = "index",
+    gains: Tensor | None = None,
 ) -> Tensor:
     """Triplet loss over all (anchor, positive, negative), each weighted by what its swap does to the ranking.
 
@@ -55,8 +56,9 @@ def order_aware_triplet(
 
     With ranks r, `C_t` positives among the first t, `R_t = sum over u <= t of rel_u / u`, each item has one potential
     and `N+ |delta AP|` is a difference of two: `(R_n - C_n/r_n) - (R_p - C_p/r_p)` where the positive stands first,
-    `(R_p - (C_p+1)/r_p) - (R_n - (C_n+1)/r_n)` where the negative does. For NDCG it is `-1 / log2(1 + r)`. No gradient
-    flows through ranks and weights.
+    `(R_p - (C_p+1)/r_p) - (R_n - (C_n+1)/r_n)` where the negative does. For NDCG it is `-1 / log2(1 + r)`, the
+    difference is multiplied by the gain of p, and the ideal DCG that divides it has the gains in falling order. No
+    gradient flows through ranks and weights.
     Memory is O(A * P * N) for the longest lists of positives and negatives.
 
     Args:
@@ -70,6 +72,7 @@ def order_aware_triplet(
         reduction: `mean` divides by the number of triplets, `avg_nonzero` by those with a positive hinge, `sum` by 1.
         normalize: False leaves omega as it is.
         ties: items of equal Hamming distance stand in the order (distance, `index`), or all at their `mean` rank.
+        gains: (A, M) float32 gains of the positives for `delta_ndcg`, finite and >= 0; None for 1 each.
 
     Returns:
         () float32, or float64 for float64 distances. Zero with zero gradient where no triplet is valid; NaN where a
@@ -88,6 +91,7 @@ def order_aware_triplet(
     _checks.require_choice(_OP, "weighting", weighting, WEIGHTINGS)
     _checks.require_choice(_OP, "reduction", reduction, REDUCTIONS)
     _checks.require_choice(_OP, "ties", ties, TIES)
+    _check_gains(gains, distances, weighting)
     if distances.dtype != torch.float64:
         distances = distances.float()
     positives, negatives = _side(relation > 0), _side(relation < 0)
@@ -97,7 +101,10 @@ def order_aware_triplet(
     values = hinge.square() if squared else hinge
     if weighting != "none":
         ranking = _rank(distances.detach(), relation, anchor_codes, item_codes, ties == "mean")
-        omega, factor = _weights(ranking, positives, negatives, valid, weighting)
+        relevance = (
+            (relation > 0).to(distances.dtype) if gains is None else _relevance(gains, relation, distances.dtype)
+        )
+        omega, factor = _weights(ranking, positives, negatives, valid, weighting, relevance)
         if normalize:
             mean = omega.sum((1, 2)) / valid.sum((1, 2)).clamp(min=1)
             factor = torch.where(mean > 0, mean, torch.ones_like(mean)).reciprocal()
@@ -119,6 +126,16 @@ def _check(distances: Tensor, relation: Tensor, anchor_codes: Tensor, item_codes
         _checks.require(fits, _OP, name, f"of shape ({rows}, {anchor_codes.shape[1]})", tuple(codes.shape))
     for name, tensor in (("relation", relation), ("anchor_codes", anchor_codes), ("item_codes", item_codes)):
         _checks.require_same_device(_OP, name, tensor, distances.device)
+
+
+def _check_gains(gains: Tensor | None, distances: Tensor, weighting: str) -> None:
+    if gains is None:
+        return
+    _checks.require(weighting == "delta_ndcg", _OP, "gains", "None where weighting is not delta_ndcg", "a tensor")
+    _checks.require_dtype(_OP, "gains", gains, (torch.float32,))
+    like = f"of shape {tuple(distances.shape)} like distances"
+    _checks.require(gains.shape == distances.shape, _OP, "gains", like, tuple(gains.shape))
+    _checks.require_same_device(_OP, "gains", gains, distances.device)
 
 
 def _side(chosen: Tensor) -> _Side:
@@ -150,8 +167,15 @@ def _rank(distances: Tensor, relation: Tensor, anchor_codes: Tensor, item_codes:
     return _Ranking(place, *(values.gather(1, place) for values in (rank, count, partial)))
 
 
+def _relevance(gains: Tensor, relation: Tensor, dtype: torch.dtype) -> Tensor:
+    """(A, M) gains of the positives over the highest of the row, as only proportions count; 0 for all others."""
+    kept = gains.detach().double().clamp(min=0).masked_fill(relation <= 0, 0.0)
+    highest = kept.amax(1, keepdim=True)
+    return (kept / torch.where(highest == 0, 1.0, highest)).to(dtype)
+
+
 def _weights(
-    ranking: _Ranking, positives: _Side, negatives: _Side, valid: Tensor, weighting: str
+    ranking: _Ranking, positives: _Side, negatives: _Side, valid: Tensor, weighting: str, relevance: Tensor
 ) -> tuple[Tensor, Tensor]:
     """(A, P, N) omega but for a factor, and the factor (A,)."""
     place, rank, count, partial = ranking
@@ -163,7 +187,8 @@ def _weights(
     elif weighting == "delta_ndcg":
         first = second = -1 / torch.log2(rank + 1)
         ranks = torch.arange(1, rank.shape[1] + 1, dtype=rank.dtype, device=rank.device)
-        factor = torch.log2(ranks + 1).reciprocal().cumsum(0)[total - 1].reciprocal()
+        ideal = (relevance.sort(dim=1, descending=True).values / torch.log2(ranks + 1)).sum(1)
+        factor = torch.where(ideal == 0, 1.0, ideal).reciprocal()
     else:
         first = second = -1 / rank
         factor = torch.ones_like(rank[:, 0])
@@ -171,7 +196,10 @@ def _weights(
     in_order = place.gather(1, p).unsqueeze(2) < place.gather(1, n).unsqueeze(1)
     when_in_order = first.gather(1, n).unsqueeze(1) - first.gather(1, p).unsqueeze(2)
     when_not = second.gather(1, p).unsqueeze(2) - second.gather(1, n).unsqueeze(1)
-    return torch.where(in_order, when_in_order, when_not).masked_fill_(~valid, 0.0), factor
+    omega = torch.where(in_order, when_in_order, when_not)
+    if weighting == "delta_ndcg":
+        omega = omega * relevance.gather(1, p).unsqueeze(2)
+    return omega.masked_fill_(~valid, 0.0), factor
 
 
 def _divisor(reduction: str, valid: Tensor, hinge: Tensor) -> Tensor | int:

@@ -81,7 +81,7 @@ def draw_loss(records: Sequence[Record]) -> Draw:
 
     def draw(axes: Axes, theme: Theme) -> None:
         steps = np.array([record["step"] for record in records])
-        for number, (key, label) in enumerate((("triplet", "triplet loss"), ("penalty", "quantization penalty"))):
+        for number, (key, label) in enumerate((("term", "loss of the codes"), ("penalty", "quantization penalty"))):
             values = np.maximum([record[key] for record in records], 1e-4)
             axes.plot(steps, values, color=theme.series[number], lw=0.6, alpha=0.3)
             mean = _running_mean(values, WINDOW)

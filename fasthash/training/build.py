@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,8 @@ from torch.optim import SGD, AdamW, Optimizer
 
 from fasthash.data import ImageFolder, ImageSplits, digits
 from fasthash.data.folder import Progress
-from fasthash.losses import OrderAwareTripletLoss
 from fasthash.models import HashModel, build_model
+from fasthash.training import losses
 from fasthash.training.config import SKLEARN_DIGITS, ConfigError, TrainConfig
 
 
@@ -82,16 +83,28 @@ def make_network(facts: dict[str, Any]) -> HashModel:
     return build_model(**facts)
 
 
-def make_loss(config: TrainConfig) -> OrderAwareTripletLoss:
-    """The order-aware triplet loss with the configuration's margin and weights."""
-    return OrderAwareTripletLoss(
-        margin=config.margin, weighting=config.weighting, squared=config.squared, backend=config.backend
-    )
+def make_loss(config: TrainConfig, classes: int) -> nn.Module:
+    """The configuration's loss, for images of so many classes.
+
+    Raises:
+        ConfigError: the loss refuses an option.
+    """
+    try:
+        return losses.make_loss(config.loss, config.options_of_loss(), classes, config.bits, config.backend)
+    except (TypeError, ValueError) as error:
+        raise ConfigError(f"loss {config.loss}: {error}") from error
 
 
-def make_optimizer(config: TrainConfig, model: nn.Module) -> Optimizer:
+def trained_parameters(model: nn.Module, loss: nn.Module) -> dict[str, nn.Parameter]:
+    """What the optimizer changes: the network's parameters by their names, and those of the loss as `loss.<name>`."""
+    return {
+        **dict(model.named_parameters()),
+        **{f"loss.{name}": parameter for name, parameter in loss.named_parameters()},
+    }
+
+
+def make_optimizer(config: TrainConfig, parameters: Collection[nn.Parameter]) -> Optimizer:
     """AdamW or SGD with Nesterov momentum; weights of two and more dimensions decay, biases and norms do not."""
-    parameters = list(model.parameters())
     groups = [
         {"params": [each for each in parameters if each.ndim > 1], "weight_decay": config.weight_decay},
         {"params": [each for each in parameters if each.ndim <= 1], "weight_decay": 0.0},

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import errno
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -31,7 +32,8 @@ class Checkpoint:
     """What a file holds.
 
     Attributes:
-        tensors: ``model/<name>`` parameters and buffers, ``optimizer/<parameter>/<key>``, ``rng/cpu``, ``rng/cuda``.
+        tensors: ``model/<name>`` and ``loss/<name>`` parameters and buffers, ``optimizer/<parameter>/<key>``,
+            ``rng/cpu``, ``rng/cuda``.
         facts: Whatever JSON can say: position, configuration, network, classes.
     """
 
@@ -96,38 +98,38 @@ def _facts(path: Path, metadata: dict[str, str]) -> dict[str, Any]:
     return facts
 
 
-def model_tensors(model: nn.Module) -> dict[str, Tensor]:
-    """Parameters and buffers as ``model/<name>``."""
-    return {f"model/{name}": tensor for name, tensor in model.state_dict().items()}
+def module_tensors(module: nn.Module, prefix: str) -> dict[str, Tensor]:
+    """Parameters and buffers as ``<prefix>/<name>``."""
+    return {f"{prefix}/{name}": tensor for name, tensor in module.state_dict().items()}
 
 
-def restore_model(model: nn.Module, checkpoint: Checkpoint, path: Path) -> None:
-    """Puts the checkpoint's parameters and buffers into ``model``.
+def restore_module(module: nn.Module, prefix: str, checkpoint: Checkpoint, path: Path) -> None:
+    """Puts the checkpoint's parameters and buffers under ``prefix`` into ``module``.
 
     Raises:
-        FileFormatError: names or shapes are not those of the network.
+        FileFormatError: names or shapes are not those of the module.
     """
     try:
-        model.load_state_dict(checkpoint.part("model"))
+        module.load_state_dict(checkpoint.part(prefix))
     except RuntimeError as error:
         reason = " ".join(str(error).split())
-        raise FileFormatError(f"{path}: expected the tensors of this network, got others ({reason})") from error
+        raise FileFormatError(f"{path}: expected the tensors of this {prefix}, got others ({reason})") from error
 
 
-def optimizer_tensors(optimizer: Optimizer, model: nn.Module) -> dict[str, Tensor]:
+def optimizer_tensors(optimizer: Optimizer, parameters: Mapping[str, nn.Parameter]) -> dict[str, Tensor]:
     """The optimizer's state as ``optimizer/<parameter>/<key>``; settings are not part of it."""
     found: dict[str, Tensor] = {}
-    for name, parameter in model.named_parameters():
+    for name, parameter in parameters.items():
         for key, value in optimizer.state.get(parameter, {}).items():
             if value is not None:
                 found[f"optimizer/{name}/{key}"] = torch.as_tensor(value)
     return found
 
 
-def restore_optimizer(optimizer: Optimizer, model: nn.Module, checkpoint: Checkpoint) -> None:
+def restore_optimizer(optimizer: Optimizer, parameters: Mapping[str, nn.Parameter], checkpoint: Checkpoint) -> None:
     """Puts the checkpoint's state back, each tensor on its parameter's device, step counters where they were."""
     stored = checkpoint.part("optimizer")
-    for name, parameter in model.named_parameters():
+    for name, parameter in parameters.items():
         state = {key[len(name) + 1 :]: value for key, value in stored.items() if key.rpartition("/")[0] == name}
         if state:
             optimizer.state[parameter] = {

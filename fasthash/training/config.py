@@ -9,11 +9,13 @@ import sys
 import types
 import typing
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from fasthash.models import model_names
+from fasthash.training.losses import LOSSES, loss_options
+from fasthash.types import WEIGHTINGS
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -53,14 +55,17 @@ class TrainConfig:
         sharpness: Factor inside tanh at the start.
         sharpness_end: Factor inside tanh at the end; in between it grows linearly with the steps.
         penalty: Quantization penalty: "l2", "l1", "log_cosh", "cubic" or "none".
-        penalty_weight: Weight of the penalty beside the triplet loss.
+        penalty_weight: Weight of the penalty beside the loss.
         amplifier: Where the gradient of saturated bits is amplified: "wrong_side", "magnitude" or "none".
         amplification: The amplifier's factor.
         inverse: Amplify by the inverse slope, up to ``amplification``.
         threshold: Saturation from which the amplifier acts.
-        margin: Of the triplets, in squared Euclidean distance of +-1 codes; None for bits / 4 + 4.
-        weighting: "delta_ap" (order-aware) or "none".
-        squared: Square the hinge.
+        loss: Name in `fasthash.training.losses.LOSSES`.
+        loss_options: Options of that loss, as its class takes them.
+        margin: Of a loss that has one; None for its own. Of "order_aware_triplet" in squared Euclidean distance of +-1
+            codes, bits / 4 + 4.
+        weighting: Of "order_aware_triplet": "delta_ap", "delta_ndcg", "rank_difference" or "none".
+        squared: Of "order_aware_triplet": square the hinge.
         backend: "fused" (the C++ and CUDA kernels) or "reference" (pure PyTorch).
         flip: Mirror training images at random.
         pad: Shift training images by up to so many pixels.
@@ -96,6 +101,8 @@ class TrainConfig:
     amplification: float | None = None
     inverse: bool = False
     threshold: float = 0.99
+    loss: str = "order_aware_triplet"
+    loss_options: dict[str, Any] = field(default_factory=dict)
     margin: float | None = None
     weighting: str = "delta_ap"
     squared: bool = True
@@ -116,6 +123,16 @@ class TrainConfig:
             if value is not None and not low <= value <= high:
                 limit = f"between {low:g} and {high:g}" if high < _UNBOUNDED else f"at least {low:g}"
                 raise ConfigError(f"{key} must be {limit}, got {value}")
+        known = loss_options(self.loss)
+        for key in self.options_of_loss():
+            if key not in known:
+                raise ConfigError(f"{key} is no option of loss {self.loss}; known are {', '.join(known)}")
+
+    def options_of_loss(self) -> dict[str, Any]:
+        """What is set of the loss: `loss_options`, and the keys of the loss that differ from their defaults."""
+        defaults = {each.name: each.default for each in dataclasses.fields(self)}
+        keys = [key for key in ("margin", "weighting", "squared") if getattr(self, key) != defaults[key]]
+        return {**{key: getattr(self, key) for key in keys}, **self.loss_options}
 
     @classmethod
     def from_mapping(cls, values: Mapping[str, Any], source: str = "configuration") -> TrainConfig:
@@ -142,8 +159,8 @@ class TrainConfig:
         return self.from_mapping({**self.as_dict(), **values}, source)
 
     def as_dict(self) -> dict[str, Any]:
-        """Every key that is not None: what a TOML file of this run holds."""
-        return {key: value for key, value in dataclasses.asdict(self).items() if value is not None}
+        """Every key that is neither None nor an empty table: what a TOML file of this run holds."""
+        return {key: value for key, value in dataclasses.asdict(self).items() if value is not None and value != {}}
 
     def save(self, path: Path) -> None:
         """Writes the configuration as a TOML file that `load_config` reads back."""
@@ -190,7 +207,8 @@ _CHOICES = {
     "optimizer": ("adamw", "sgd"),
     "penalty": ("l2", "l1", "log_cosh", "cubic", "none"),
     "amplifier": ("wrong_side", "magnitude", "none"),
-    "weighting": ("delta_ap", "none"),
+    "loss": tuple(LOSSES),
+    "weighting": WEIGHTINGS,
     "backend": ("fused", "reference"),
 }
 
@@ -231,6 +249,7 @@ def _convert(key: str, value: Any, hint: Any, source: str) -> Any:
         wanted = next(member for member in typing.get_args(hint) if member is not type(None))
     if wanted is float and type(value) is int:
         return float(value)
+    wanted = typing.get_origin(wanted) or wanted
     if type(value) is not wanted:
         raise ConfigError(f"{source}: {key} must be of type {wanted.__name__}, got {value!r}")
     return value

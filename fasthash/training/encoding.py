@@ -15,7 +15,7 @@ from fasthash.data.folder import Progress
 from fasthash.errors import FileFormatError
 from fasthash.models import HashModel
 from fasthash.training.build import image_folder, make_network
-from fasthash.training.checkpoint import load_checkpoint, restore_model
+from fasthash.training.checkpoint import load_checkpoint, restore_module
 from fasthash.training.config import SKLEARN_DIGITS, ConfigError, TrainConfig
 from fasthash.training.trainer import CHECKPOINT_NAME
 
@@ -53,7 +53,7 @@ def load_run(run: Path, device: str | torch.device = "cpu") -> TrainedRun:
     try:
         facts = stored.facts
         model = make_network(facts["network"])
-        restore_model(model, stored, path)
+        restore_module(model, "model", stored, path)
         config = TrainConfig.from_mapping(facts["config"], str(path))
         height, width = facts["image_size"]
         return TrainedRun(

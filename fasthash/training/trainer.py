@@ -19,9 +19,17 @@ from torch.utils.data import DataLoader
 from fasthash.data import Augmentation, Batch, LabelledImages, PKBatchSampler
 from fasthash.errors import FileFormatError
 from fasthash.training import checkpoint as files
-from fasthash.training.build import make_loss, make_network, make_optimizer, network_facts, resolve_device
+from fasthash.training.build import (
+    make_loss,
+    make_network,
+    make_optimizer,
+    network_facts,
+    resolve_device,
+    trained_parameters,
+)
 from fasthash.training.config import ConfigError, TrainConfig, differences
 from fasthash.training.log import Record, TrainLog
+from fasthash.training.losses import end_epoch
 from fasthash.training.schedule import cosine_with_warmup, linear
 from fasthash.training.signals import STOP_SIGNALS, StopRequest
 
@@ -35,7 +43,7 @@ class TrainingError(ValueError):
 
 
 class Trainer:
-    """Trains a hashing network: order-aware triplet loss + penalty weight x quantization penalty.
+    """Trains a hashing network: the configuration's loss + penalty weight x quantization penalty.
 
     Weights, batches and augmentation follow from ``config.seed``; learning rate and sharpness from the step. A run that
     is stopped and resumed gives, bit for bit, what an uninterrupted one gives on the same device with the same number
@@ -71,8 +79,9 @@ class Trainer:
         self.model = make_network(self.network)
         self.model.set_pixel_statistics(*images.channel_statistics())
         self.model.to(self.device)
-        self.loss = make_loss(config)
-        self.optimizer = make_optimizer(config, self.model)
+        self.loss = make_loss(config, len(images.classes)).to(self.device)
+        self.parameters = trained_parameters(self.model, self.loss)
+        self.optimizer = make_optimizer(config, self.parameters.values())
         self.sampler = PKBatchSampler(images.labels, config.classes_per_batch, config.samples_per_class, config.seed)
         self.augment = Augmentation(config.flip, config.pad, config.seed)
         self.step = 0
@@ -99,8 +108,9 @@ class Trainer:
         stored = files.load_checkpoint(path)
         try:
             self._refuse_differences(stored, path)
-            files.restore_model(self.model, stored, path)
-            files.restore_optimizer(self.optimizer, self.model, stored)
+            files.restore_module(self.model, "model", stored, path)
+            files.restore_module(self.loss, "loss", stored, path)
+            files.restore_optimizer(self.optimizer, self.parameters, stored)
             files.restore_rng(stored, self.device)
             self.step = int(stored.facts["step"])
         except (KeyError, TypeError) as error:
@@ -135,8 +145,8 @@ class Trainer:
         path = self.checkpoint_path
         if path is None:
             return
-        tensors = files.model_tensors(self.model)
-        tensors |= files.optimizer_tensors(self.optimizer, self.model)
+        tensors = files.module_tensors(self.model, "model") | files.module_tensors(self.loss, "loss")
+        tensors |= files.optimizer_tensors(self.optimizer, self.parameters)
         tensors |= files.rng_tensors(self.device)
         facts = {
             "step": self.step,
@@ -200,14 +210,16 @@ class Trainer:
         rate = self._set_schedules()
         try:
             _, codes, penalty = self.model(self.augment(images, epoch, step_in_epoch))
-            triplet: Tensor = self.loss(codes, labels)
+            term: Tensor = self.loss(codes, labels)
         except ValueError as error:
             raise self._failed(str(error)) from error
-        total = triplet + self.config.penalty_weight * penalty
+        total = term + self.config.penalty_weight * penalty
         self.optimizer.zero_grad(set_to_none=True)
         total.backward()
         self.optimizer.step()
         self.step += 1
+        if self.step % self.sampler.batches_per_epoch == 0:
+            end_epoch(self.loss)
         if self.step % self.config.log_every != 0 and self.step != self.steps:
             return None
         if not math.isfinite(total.item()):
@@ -216,7 +228,7 @@ class Trainer:
             "step": self.step,
             "epoch": epoch,
             "loss": total.item(),
-            "triplet": triplet.item(),
+            "term": term.item(),
             "penalty": penalty.item(),
             "learning_rate": rate,
             "sharpness": float(self.model.hash.sharpness),

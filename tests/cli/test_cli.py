@@ -87,6 +87,13 @@ def test_train_writes_a_run(trained):
     assert records[-1]["loss"] < records[0]["loss"]
 
 
+def test_a_run_knows_where_its_images_lie(images, tmp_path, monkeypatch):
+    monkeypatch.chdir(images)
+    result = run("train", "--data", ".", "--out", tmp_path, "--epochs", 1, "--bits", 8, *SMALL)
+    assert result.exit_code == 0, result.output
+    assert load_config(tmp_path / "config.toml")["data"] == str(images)
+
+
 def test_encode_search_evaluate(trained, images, tmp_path):
     assert "fasthash encode --run" in fails("search", "--run", trained, images / "test" / "dots" / "000.png")
     result = run("encode", "--run", trained, "--index", tmp_path / "index.safetensors")

@@ -18,6 +18,10 @@ FUZZ(order_aware_triplet) {
     input.distances[i] = float(contents[i] % levels) / 8;
     input.relation[i] = int8_t(contents[i] / 64 % kinds - 1);
   }
+  if (choices.coin()) {
+    input.gains.resize(contents.size());
+    for (size_t i = 0; i < contents.size(); ++i) input.gains[i] = float(contents[i] % 7);
+  }
   OrderAwareTriplet args =
       input.arguments(Weighting(choices.between(0, 3)), choices.coin(), Reduction(choices.between(0, 2)));
   args.ties = Ties(choices.between(0, 1));

@@ -21,6 +21,7 @@ struct TripletCase {
   std::vector<float> distances;  // multiples of 1/8, so that hinges are exact, with many ties
   std::vector<int8_t> relation;
   std::vector<uint8_t> anchor_codes, item_codes;  // of few bits, with many ties
+  std::vector<float> gains;                       // empty until graded
 
   TripletCase(int a, int m, int w, unsigned seed = 0) : anchors(a), items(m), width(w) {
     std::mt19937 random(seed);
@@ -30,11 +31,19 @@ struct TripletCase {
     for (int i = 0; i < m * w; ++i) item_codes.push_back(uint8_t(random() & random()));
   }
 
+  TripletCase& grade(unsigned seed = 0) {
+    std::mt19937 random(seed);
+    gains.clear();
+    for (size_t i = 0; i < distances.size(); ++i) gains.push_back(std::ldexp(1.0f, int(random() % 5)) - 1);
+    return *this;
+  }
+  bool graded(Weighting weighting) const { return weighting == Weighting::delta_ndcg && !gains.empty(); }
+
   // Without pointers into memory.
   OrderAwareTriplet arguments(Weighting weighting, bool squared, Reduction reduction) const {
     OrderAwareTriplet args{};
     args.anchors = anchors;
-    args.items = args.distance_stride = args.relation_stride = items;
+    args.items = args.distance_stride = args.relation_stride = args.gain_stride = items;
     args.anchor_codes = {nullptr, anchors, width, width};
     args.item_codes = {nullptr, items, width, width};
     args.dtype = Dtype::float32;
@@ -54,7 +63,7 @@ struct TripletResult {
 };
 
 // `ranks` never fall; where some are equal, a positive counts half of the others and itself as before it.
-inline double average_precision(const std::vector<bool>& relevant, const std::vector<double>& ranks) {
+inline double average_precision(const std::vector<double>& relevant, const std::vector<double>& ranks) {
   double nearer = 0, total = 0;
   for (size_t first = 0, last = 0; first < ranks.size(); first = last) {
     double tied = 0;
@@ -65,25 +74,24 @@ inline double average_precision(const std::vector<bool>& relevant, const std::ve
   return total / nearer;
 }
 
-inline double ndcg(const std::vector<bool>& relevant, const std::vector<double>& ranks) {
+inline double ndcg(const std::vector<double>& gains, const std::vector<double>& ranks) {
+  std::vector<double> falling = gains;
+  std::sort(falling.rbegin(), falling.rend());
   double gain = 0, ideal = 0;
-  int count = 0;
-  for (size_t i = 0; i < relevant.size(); ++i) {
-    if (!relevant[i]) continue;
-    gain += 1 / std::log2(ranks[i] + 1);
-    ideal += 1 / std::log2(double(count++) + 2);
+  for (size_t i = 0; i < gains.size(); ++i) {
+    gain += gains[i] / std::log2(ranks[i] + 1);
+    ideal += falling[i] / std::log2(double(i) + 2);
   }
-  return gain / ideal;
+  return ideal > 0 ? gain / ideal : 0;
 }
 
 // Of a list in which the places of a positive and a negative change.
-inline double naive_weight(Weighting weighting, const std::vector<bool>& relevant, const std::vector<double>& ranks,
+inline double naive_weight(Weighting weighting, const std::vector<double>& relevant, const std::vector<double>& ranks,
                            size_t p, size_t n) {
   if (weighting == Weighting::none) return 1;
   if (weighting == Weighting::rank_difference) return std::fabs(1 / ranks[p] - 1 / ranks[n]);
-  std::vector<bool> swapped = relevant;
-  swapped[p] = false;
-  swapped[n] = true;
+  std::vector<double> swapped = relevant;
+  std::swap(swapped[p], swapped[n]);
   const auto measure = weighting == Weighting::delta_ap ? average_precision : ndcg;
   return std::fabs(measure(swapped, ranks) - measure(relevant, ranks));
 }
@@ -129,13 +137,16 @@ inline std::vector<NaiveTriplet> naive_triplets(const TripletCase& input, int an
   const int8_t* relation = &input.relation[anchor * input.items];
   const float* distances = &input.distances[anchor * input.items];
   const std::vector<double> ranks = naive_ranks(input, anchor, items, args.ties);
-  std::vector<bool> relevant;
-  for (int m : items) relevant.push_back(relation[m] > 0);
+  std::vector<double> relevant;
+  for (int m : items) {
+    const double gain = input.graded(args.weighting) ? double(input.gains[anchor * input.items + m]) : 1;
+    relevant.push_back(relation[m] > 0 ? gain : 0);
+  }
   std::vector<NaiveTriplet> triplets;
   double sum = 0;
   for (size_t p = 0; p < items.size(); ++p) {
     for (size_t n = 0; n < items.size(); ++n) {
-      if (!relevant[p] || relevant[n]) continue;
+      if (relation[items[p]] < 0 || relation[items[n]] > 0) continue;
       const double weight = naive_weight(args.weighting, relevant, ranks, p, n);
       const double hinge = args.margin + double(distances[items[p]]) - double(distances[items[n]]);
       triplets.push_back({items[p], items[n], weight, std::max(0.0, hinge)});
@@ -175,6 +186,7 @@ inline TripletResult triplet_on_cpu(const TripletCase& input, OrderAwareTriplet 
   args.anchor_codes.data = input.anchor_codes.data();
   args.item_codes.data = input.item_codes.data();
   args.gradient = result.gradient.data();
+  args.gains = input.graded(args.weighting) ? input.gains.data() : nullptr;
   args.sums = sums.data();
   const int64_t blocks = order_aware_triplet_blocks(args.anchors);
   for (int64_t block = 0; block < blocks; ++block) order_aware_triplet_cpu(args, block);

@@ -32,6 +32,55 @@ TEST(order_aware_triplet_equals_brute_force_on_every_machine) {
   expect_every_variant_ran("order_aware_triplet");
 }
 
+void expect_graded_brute_force(const TripletCase& input) {
+  for (bool squared : {false, true}) {
+    const auto given = input.arguments(Weighting::delta_ndcg, squared, Reduction::avg_nonzero);
+    for_each_triplet_ranking(given, [&](OrderAwareTriplet args) {
+      const TripletResult want = naive_order_aware_triplet(input, args);
+      for (TripletMethod method : {TripletMethod::pairs, TripletMethod::sweep}) {
+        args.method = method;
+        expect_result(triplet_on_cpu(input, args), want);
+      }
+    });
+  }
+}
+
+TEST(order_aware_triplet_with_gains_equals_brute_force_on_every_machine) {
+  on_every_machine([] {
+    for (int items : {1, 2, 7, 16, 33, 50})
+      expect_graded_brute_force(TripletCase(3, items, 1, unsigned(items)).grade(unsigned(items)));
+    TripletCase large = TripletCase(3, 40, 9).grade();
+    for (float& gain : large.gains) gain *= 1e37f;
+    expect_graded_brute_force(large);
+  });
+}
+
+TEST(order_aware_triplet_of_equal_gains_is_that_without) {
+  TripletCase input(3, 300, 2);
+  for (TripletMethod method : {TripletMethod::pairs, TripletMethod::sweep}) {
+    OrderAwareTriplet args = input.arguments(Weighting::delta_ndcg, true, Reduction::mean);
+    args.method = method;
+    input.gains.clear();
+    const TripletResult want = triplet_on_cpu(input, args);
+    input.gains.assign(input.distances.size(), 7.0f);
+    const TripletResult got = triplet_on_cpu(input, args);
+    CHECK(got.loss == want.loss && got.gradient == want.gradient);
+  }
+}
+
+TEST(order_aware_triplet_of_gains_that_are_all_zero_weighs_nothing) {
+  TripletCase input(3, 60, 2);
+  input.gains.assign(input.distances.size(), 0.0f);
+  for_each_triplet_ranking(input.arguments(Weighting::delta_ndcg, true, Reduction::mean), [&](OrderAwareTriplet args) {
+    for (TripletMethod method : {TripletMethod::pairs, TripletMethod::sweep}) {
+      args.method = method;
+      const TripletResult result = triplet_on_cpu(input, args);
+      CHECK_EQ(result.loss, 0.0);
+      for (float gradient : result.gradient) CHECK_EQ(gradient, 0.0f);
+    }
+  });
+}
+
 TEST(order_aware_triplet_of_many_anchors_in_blocks) {
   const TripletCase input(200, 12, 2);
   CHECK(order_aware_triplet_blocks(200) < 200);
@@ -81,9 +130,11 @@ TEST(a_sweep_gives_way_where_it_would_not_be_exact) {
 }
 
 TEST(a_sweep_of_long_lists_equals_all_pairs) {
-  for (const TripletCase& input : {TripletCase(2, 3000, 1), TripletCase(2, 1500, 40)}) {
+  for (const TripletCase& input :
+       {TripletCase(2, 3000, 1), TripletCase(2, 1500, 40), TripletCase(2, 3000, 1).grade()}) {
     for (Ties ties : {Ties::index, Ties::mean}) {
-      OrderAwareTriplet args = input.arguments(Weighting::delta_ap, true, Reduction::mean);
+      const Weighting weighting = input.gains.empty() ? Weighting::delta_ap : Weighting::delta_ndcg;
+      OrderAwareTriplet args = input.arguments(weighting, true, Reduction::mean);
       args.ties = ties;
       args.method = TripletMethod::pairs;
       const TripletResult want = triplet_on_cpu(input, args);

@@ -12,7 +12,8 @@ import torch
 from torch import distributed
 
 pml = pytest.importorskip("pytorch_metric_learning.losses")
-from pytorch_metric_learning import miners, reducers, regularizers  # noqa: E402
+from pytorch_metric_learning import miners, reducers, regularizers, trainers  # noqa: E402
+from pytorch_metric_learning.utils import loss_and_miner_utils  # noqa: E402
 from pytorch_metric_learning.utils.distributed import DistributedLossWrapper  # noqa: E402
 
 from fasthash import losses  # noqa: E402
@@ -39,6 +40,31 @@ def test_a_batch_meets_all_of_the_memory_but_itself(name):
             itself[:, 24:] = torch.eye(24, dtype=torch.bool)
             indices = (*torch.where(alike & ~itself), *torch.where(~alike))
             torch.testing.assert_close(value, entry()(embeddings, labels, indices, stored, stored_labels))
+
+
+@pytest.mark.parametrize(
+    "miner",
+    [miners.TripletMarginMiner(0.5, type_of_triplets="semihard"), miners.BatchHardMiner(), miners.HDCMiner(0.5)],
+)
+@pytest.mark.parametrize("name", PAIRS)
+def test_their_miners_choose_for_every_loss(name, miner):
+    """With a memory, and without."""
+    entry = LOSSES[name]
+    memory = CrossBatchMemory(entry(), BITS, memory_size=60, miner=miner)
+    for seed in range(3):
+        embeddings, labels = batch(entry, seed=seed)
+        for value in (memory(embeddings, labels), entry()(embeddings, labels, miner(embeddings, labels))):
+            assert value.isfinite()
+            assert torch.autograd.grad(value, embeddings)[0].abs().sum() > 0
+
+
+def test_triplets_are_the_pairs_that_theirs_make_of_them():
+    embeddings, labels = batch(LOSSES["DPSHLoss"])
+    triplets = miners.TripletMarginMiner(0.2, type_of_triplets="semihard")(embeddings, labels)
+    pairs = loss_and_miner_utils.convert_to_pairs(triplets, labels)
+    found, expected = (losses.relation_from_indices(each, 24, 24) for each in (triplets, pairs))
+    assert torch.equal(found, expected)
+    assert 0 < found.count_nonzero() < 24 * 23
 
 
 def test_it_is_theirs_for_a_loss_of_theirs():
@@ -116,6 +142,28 @@ def test_as_one_of_theirs_it_takes_regularizers_references_and_indices():
     assert torch.equal(MetricLearningLoss(entry())(embeddings, labels, indices), entry()(embeddings, labels, indices))
     with pytest.raises(ValueError, match="labels must be a 1D tensor"):
         loss(embeddings, torch.nn.functional.one_hot(labels))
+
+
+@pytest.mark.filterwarnings("ignore:Converting a tensor with requires_grad")  # theirs, in its progress bar
+@pytest.mark.parametrize("name", PAIRS)
+def test_their_trainer_trains_with_it(name):
+    """It multiplies the loss by its weight in place."""
+    torch.manual_seed(0)
+    entry = LOSSES[name]
+    dataset = torch.utils.data.TensorDataset(torch.randn(48, 8), torch.randint(0, 4, (48,)))
+    trunk = torch.nn.Sequential(torch.nn.Linear(8, BITS), torch.nn.Tanh())
+    before = trunk[0].weight.detach().clone()
+    trainers.MetricLossOnly(
+        {"trunk": trunk},
+        {"trunk_optimizer": torch.optim.SGD(trunk.parameters(), lr=1.0)},
+        24,
+        {"metric_loss": entry()},
+        dataset,
+        loss_weights={"metric_loss": 0.5},
+        dataloader_num_workers=0,
+    ).train()
+    assert trunk[0].weight.isfinite().all()
+    assert not torch.equal(trunk[0].weight, before)
 
 
 def _in_their_wrapper(rank, path, queue):

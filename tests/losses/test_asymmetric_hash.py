@@ -218,6 +218,8 @@ _BANK = DiscreteCodes(torch.arange(6), 4, codes=torch.ones(6, 4, dtype=torch.int
         ({"ref_codes": _BANK, "positions": torch.zeros(3)}, "positions must be a tensor of dtype int64"),
         ({"ref_codes": _BANK, "positions": torch.arange(2)}, r"positions must be of shape \(batch,\), got \(2,\)"),
         ({"ref_codes": _BANK, "labels": None}, "labels or positions must be given, got neither"),
+        ({"ref_codes": _BANK, "labels": torch.zeros(3, 1)}, r"AsymmetricHashLoss: labels .*labels\.squeeze\(1\)"),
+        ({"ref_codes": _BANK, "labels": torch.full((3, 2), torch.nan)}, "labels must be finite, got 6 NaN"),
         ({"ref_codes": _BANK, "labels": torch.zeros(3, 2)}, "labels must be 1-D ids like those of the items"),
     ],
 )

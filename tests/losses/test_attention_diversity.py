@@ -98,8 +98,8 @@ def test_compiles_to_one_graph_for_all_batch_sizes():
     ("call", "text"),
     [
         (lambda: AttentionDiversityLoss(threshold=2), r"threshold must be in \[0, 1\], got 2"),
-        (lambda: AttentionDiversityLoss(math.nan), "spatial_weight must be a finite number, got nan"),
-        (lambda: AttentionDiversityLoss(1, math.inf), "channel_weight must be a finite number, got inf"),
+        (lambda: AttentionDiversityLoss(math.nan), "spatial_weight must be a finite number >= 0, got nan"),
+        (lambda: AttentionDiversityLoss(1, math.inf), "channel_weight must be a finite number >= 0, got inf"),
         (lambda: AttentionDiversityLoss()(torch.zeros(2, 1, 3, 2, 2)), "features must be of shape .*parts >= 2"),
         (lambda: AttentionDiversityLoss()(torch.zeros(2, 2, 3, 2, 2).int()), "features must be a tensor of dtype"),
         (lambda: AttentionDiversityLoss()(torch.full((1, 2, 1, 1, 1), math.nan)), "features must be finite, got 2 NaN"),

@@ -8,10 +8,11 @@ import warnings
 import numpy as np
 import pytest
 import torch
+import torch._dynamo.testing
 from torch import nn
 
 from fasthash.losses import BinaryLoss, GreedyHashLoss, OrderAwareTripletLoss
-from fasthash.nn import Continuation, HashActivation, HashLayer, Stepwise
+from fasthash.nn import Continuation, HashActivation, HashLayer, ScheduleDriver, Stepwise
 
 
 class Contrast(nn.Module):
@@ -132,6 +133,19 @@ def test_sharpness_follows_the_schedule_in_training_and_is_saved():
     loss.set_sharpness(7.0)
     assert (float(twin.hash_layer.sharpness), float(loss.hash_layer.sharpness)) == (3.0, 7.0)
     assert BinaryLoss(Contrast(), schedule=Continuation(every=1, rate=3.0)).hash_layer.sharpness == 1
+
+
+def test_a_driven_sharpness_keeps_one_graph():
+    torch._dynamo.reset()
+    counter = torch._dynamo.testing.CompileCounterWithBackend("aot_eager")
+    embeddings, labels = batch()
+    loss = BinaryLoss(OrderAwareTripletLoss())
+    compiled = torch.compile(loss, fullgraph=True, backend=counter)
+    driver = ScheduleDriver(Continuation(every=1, rate=3.0), loss.set_sharpness)
+    for _ in range(3):
+        torch.testing.assert_close(compiled(embeddings, labels), loss(embeddings, labels))
+        driver.step()
+    assert counter.frame_count == 1
 
 
 def test_columns_of_features_become_codes_on_their_way():

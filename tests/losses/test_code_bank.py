@@ -7,6 +7,7 @@ import copy
 
 import pytest
 import torch
+import torch._dynamo.testing
 
 from fasthash.losses import CodeBank, CrossBatchLoss, DPSHLoss, OrderAwareTripletLoss
 
@@ -68,11 +69,17 @@ def test_bad_input():
     bank = CodeBank(4, 3)
     for call, text in (
         (lambda: CodeBank(0, 3), "size must be >= 1"),
+        (lambda: CodeBank(4, 3, classes=1), "classes must be > 1, or None for ids, got 1"),
+        (lambda: bank.update(torch.ones(2, 3), torch.zeros(2)), "labels must be integer ids where 1-D"),
+        (
+            lambda: CodeBank(4, 3, classes=2).update(torch.ones(2, 3), torch.full((2, 2), torch.nan)),
+            "labels must be finite, got 4 NaN",
+        ),
         (lambda: bank.update(torch.ones(2, 4), torch.zeros(2)), r"embeddings must be of shape \(batch, 3\)"),
         (lambda: bank.update(torch.ones(2, 3), torch.zeros(3)), r"labels must be of shape \(2,\)"),
-        (lambda: bank.update(torch.ones(5, 3), torch.zeros(5)), "at most 4 rows"),
-        (lambda: bank.update(torch.ones(2, 3), torch.zeros(2), torch.tensor([0, 4])), r"indices must be in 0..3"),
-        (lambda: bank.update(torch.ones(2, 3), torch.zeros(2), torch.tensor([0])), r"indices must be of shape"),
+        (lambda: bank.update(torch.ones(5, 3), torch.arange(5)), "at most 4 rows"),
+        (lambda: bank.update(torch.ones(2, 3), torch.arange(2), torch.tensor([0, 4])), r"indices must be in 0..3"),
+        (lambda: bank.update(torch.ones(2, 3), torch.arange(2), torch.tensor([0])), r"indices must be of shape"),
     ):
         with pytest.raises(ValueError, match=text):
             call()
@@ -107,3 +114,35 @@ def test_backward_after_the_bank_has_changed():
     loss(rows * 5, labels)
     first.backward()
     assert x.grad is not None
+
+
+@pytest.mark.parametrize("by_index", [True, False])
+@pytest.mark.parametrize("inner", [DPSHLoss(), OrderAwareTripletLoss()], ids=["pairs", "triplets"])
+def test_a_full_bank_is_part_of_one_graph(inner, by_index):
+    torch._dynamo.reset()
+    torch.manual_seed(0)
+    counter = torch._dynamo.testing.CompileCounterWithBackend("aot_eager")
+    eager, traced = (CrossBatchLoss(inner, CodeBank(8, 16)) for _ in range(2))
+    compiled = torch.compile(traced, fullgraph=True, backend=counter)
+    labels = torch.arange(4) % 2
+    with pytest.raises(RuntimeError, match="a CodeBank has one shape, and so one graph, only from where it is full"):
+        compiled(torch.randn(4, 16), labels)
+    for start in range(5):
+        embeddings = torch.randn(4, 16, requires_grad=True)
+        indices = torch.arange(4) * 2 + start % 2 if by_index else None
+        calls = (eager, traced if start < 2 else compiled)
+        losses = [call(embeddings, labels, indices) for call in calls]
+        torch.testing.assert_close(*losses)
+        torch.testing.assert_close(*(torch.autograd.grad(loss, embeddings) for loss in losses))
+        assert len(traced.bank) == min(4 * start + 4, 8)
+    assert torch.equal(traced.bank.rows, eager.bank.rows)
+    assert counter.frame_count == 1
+
+
+def test_a_bank_that_fills_up_breaks_graphs():
+    torch._dynamo.reset()
+    eager, traced = (CrossBatchLoss(DPSHLoss(), CodeBank(8, 16)) for _ in range(2))
+    compiled = torch.compile(traced, backend="aot_eager")
+    for start in range(4):
+        arguments = torch.randn(4, 16), torch.arange(4) % 2, torch.arange(4) * 2 + start % 2
+        torch.testing.assert_close(compiled(*arguments), eager(*arguments))

@@ -12,7 +12,8 @@ import torch
 import torch._dynamo.testing
 
 from fasthash import losses
-from tests.losses.contract import BITS, LOSSES, OTHERS, batch, names_against, value_and_gradient
+from fasthash.nn import Linear, ScheduleDriver
+from tests.losses.contract import BITS, CLASSES, LOSSES, OTHERS, batch, names_against, value_and_gradient
 
 NAMES = sorted(LOSSES)
 PAIRS = names_against("items")
@@ -26,6 +27,27 @@ def options_of(name):
 def test_every_exported_loss_is_in_the_catalog():
     assert set(losses.__all__) == set(LOSSES) | OTHERS
     assert not set(LOSSES) & OTHERS
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_numbers_among_the_options_are_numbers(name):
+    """Weights are not below 0; a margin may be."""
+    numbers = [option for option, each in options_of(name).items() if "float" in str(each.annotation)]
+    for option in numbers:
+        bad = ["a", math.nan, math.inf]
+        if option.endswith(("quantization", "weight", "soft", "scale", "gamma", "kappa", "variance", "temperature")):
+            bad.append(-1.0)
+        for value in bad:
+            with pytest.raises(ValueError, match=f"^{name}: {option} must be a finite number.*, got {value!r}$"):
+                LOSSES[name].make(**{**LOSSES[name].options, option: value})
+    assert ("margin" in numbers) is ("margin" in options_of(name))
+
+
+@pytest.mark.parametrize("name", PAIRS)
+def test_options_are_shown(name):
+    for option, each in options_of(name).items():
+        if "float" in str(each.annotation):
+            assert "1.375" in repr(LOSSES[name].make(**{option: 1.375})), option
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -84,6 +106,37 @@ def test_one_graph_for_changing_batches(name):
         counts.append(counter.frame_count)  # a backward of its own is a second graph of the first call
     assert counts[0] in (1, 2)
     assert counts == counts[:1] * 3, f"compiled anew: {counts}"
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if "margin" in options_of(name)])
+def test_a_margin_follows_a_schedule(name):
+    entry = LOSSES[name]
+    loss, arguments = entry(), batch(entry)
+    driver = ScheduleDriver(Linear(0.1, 0.5, 3), loss.set_margin)
+    for margin in (0.1, 0.3, 0.5):
+        assert loss.margin == pytest.approx(margin)
+        torch.testing.assert_close(loss(*arguments), entry(margin=margin)(*arguments))
+        driver.step()
+    for bad in (math.nan, math.inf):
+        for refused in (loss.set_margin, lambda bad: entry(margin=bad)):
+            with pytest.raises(ValueError, match=f"^{name}: margin must be a finite number"):
+                refused(bad)
+    assert loss.margin == 0.5
+
+
+@pytest.mark.parametrize("backend", ["fused", "reference"])
+@pytest.mark.parametrize("name", NAMES)
+def test_a_loss_may_be_changed_in_place(name, backend):
+    entry = LOSSES[name]
+    loss = entry(**({"backend": backend} if "backend" in options_of(name) else {}))
+    arguments = batch(entry)
+    _, expected = value_and_gradient(loss, *arguments)
+    value = loss(*arguments)
+    value /= 4
+    value += 1
+    parameters = [p for p in loss.parameters() if p.requires_grad]
+    found = torch.autograd.grad(value, [arguments[0], *parameters])
+    torch.testing.assert_close(found, tuple(gradient / 4 for gradient in expected))
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -179,6 +232,41 @@ def test_ids_out_of_range_are_named(name):
             LOSSES[name]()(embeddings, labels + shift)
 
 
+@pytest.mark.parametrize("name", names_against("items", "constants", "classes"))
+def test_ids_in_a_column_are_no_multi_hot_rows(name):
+    embeddings, labels = batch(LOSSES[name])
+    for column in (labels.unsqueeze(1), labels.unsqueeze(1).float()):
+        with pytest.raises(ValueError, match=rf"^{name}: labels must .*labels\.squeeze\(1\).* got \(24, 1\)$"):
+            LOSSES[name]()(embeddings, column)
+
+
+@pytest.mark.parametrize("name", names_against("items", "constants", "classes"))
+def test_multi_hot_rows_are_set_above_zero_and_finite(name):
+    entry = LOSSES[name]
+    embeddings, labels = batch(entry)
+    rows = torch.nn.functional.one_hot(labels, CLASSES) * 3 - 1
+    expected = entry()(embeddings, rows > 0)
+    assert torch.equal(entry()(embeddings, rows), expected)
+    assert torch.equal(entry()(embeddings, rows.double()), expected)
+    bad = rows.float().where(rows > 0, math.nan)
+    assert torch.equal(entry(check_finite=False)(embeddings, bad), expected)
+    with pytest.raises(ValueError, match=f"^{name}: labels must be finite, got 72 NaN"):
+        entry()(embeddings, bad)
+
+
+@pytest.mark.parametrize("name", PAIRS)
+def test_references_and_similarities_are_finite(name):
+    entry = LOSSES[name]
+    embeddings, labels = batch(entry)
+    rows = torch.nn.functional.one_hot(labels, CLASSES).float()
+    bad = rows.clone()
+    bad[3, 2] = math.nan
+    with pytest.raises(ValueError, match=f"^{name}: ref_labels must be finite, got 1 NaN"):
+        entry()(embeddings, rows, None, embeddings.detach(), bad)
+    with pytest.raises(ValueError, match=f"^{name}: similarity must be finite, got 24 NaN"):
+        entry()(embeddings, similarity=bad @ rows.T)
+
+
 @pytest.mark.parametrize("name", names_against("classes", "nothing"))
 def test_references_are_refused_where_nothing_is_compared_with_them(name):
     embeddings, labels = batch(LOSSES[name])
@@ -199,3 +287,38 @@ def test_a_gallery_takes_the_place_of_the_batch(name):
         entry()(embeddings, labels, None, gallery)
     with pytest.raises(ValueError, match=f"^{name}: "):
         entry()(embeddings, labels, None, gallery[:, :8], gallery_labels)
+
+
+@pytest.mark.parametrize("name", PAIRS)
+def test_mined_triplets_are_taken_for_the_pairs_they_hold(name):
+    """But for losses that look at each triplet by itself."""
+    entry = LOSSES[name]
+    embeddings, labels = batch(entry)
+    gallery, gallery_labels = batch(entry, 40, seed=1)
+    alike = labels[:, None] == gallery_labels
+    triplets = (alike[:, :, None] & ~alike[:, None]).nonzero()[::7].unbind(1)  # no product of positives and negatives
+    anchors, positives, negatives = triplets
+    pairs = (anchors, positives, anchors, negatives)
+    found, of_pairs = (
+        torch.stack([value, *(each.sum() for each in torch.autograd.grad(value, [embeddings, gallery]))])
+        for value in (entry()(embeddings, None, indices, gallery) for indices in (triplets, pairs))
+    )
+    assert found.isfinite().all()
+    assert torch.equal(found, of_pairs) is (name not in ("TripletHardLoss", "TripletMarginLoss", "TripletSemiHardLoss"))
+
+
+@pytest.mark.parametrize("of_gallery", [torch.float64, torch.float32, torch.bfloat16], ids=str)
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16], ids=str)
+@pytest.mark.parametrize("name", names_against("items", "constants"))
+def test_a_gallery_of_another_dtype_is_brought_to_that_of_the_embeddings(name, dtype, of_gallery):
+    entry = LOSSES[name]
+    wide = torch.float64 if dtype == torch.float64 else torch.float32
+    embeddings, labels = batch(entry, dtype=dtype)
+    gallery, gallery_labels = batch(entry, 40, seed=1, dtype=of_gallery)
+    value = entry()(embeddings, labels, None, gallery, gallery_labels)
+    value.backward()
+    assert value.dtype == wide
+    expected = entry()(embeddings.detach().to(wide), labels, None, gallery.detach().to(wide), gallery_labels)
+    torch.testing.assert_close(value.detach(), expected, rtol=1e-5, atol=1e-6)
+    assert embeddings.grad.dtype == dtype
+    assert gallery.grad is None if entry.against == "constants" else gallery.grad.dtype == of_gallery

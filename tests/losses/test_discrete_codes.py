@@ -91,7 +91,9 @@ def test_packed_codes():
     ("arguments", "text"),
     [
         ({"bits": 0}, "bits must be in 1..1024, got 0"),
-        ({"labels": torch.zeros(5)}, "labels must be a tensor of dtype uint8, int8, .* got float32"),
+        ({"labels": torch.zeros(5)}, "labels must be integer ids where 1-D, got float32"),
+        ({"labels": torch.zeros(5, 1)}, r"labels must be ids .* pass labels\.squeeze\(1\)"),
+        ({"labels": torch.full((5, 2), torch.nan)}, "labels must be finite, got 10 NaN"),
         ({"labels": torch.zeros(5, 1, 1)}, "labels must be 1-D ids or 2-D multi-hot rows"),
         ({"codes": torch.ones(5, 7, dtype=torch.int8)}, r"codes must be of shape \(5, 8\), got \(5, 7\)"),
         ({"codes": torch.ones(5, 8)}, "codes must be a tensor of dtype int8, got float32"),

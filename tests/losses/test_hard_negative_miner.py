@@ -3,6 +3,7 @@ import math
 
 import pytest
 import torch
+import torch._dynamo.testing
 
 from fasthash import ops
 from fasthash.losses import DiscreteCodes, HardNegativeMiner, TripletMarginLoss, TripletSemiHardLoss
@@ -148,6 +149,8 @@ ITEMS = (CODES, torch.zeros(90, dtype=torch.int64))
         (None, {"embeddings": torch.zeros(0, 20)}, "embeddings must be of shape .* not empty"),
         (None, {"embeddings": torch.full((24, 20), math.nan)}, "embeddings must be finite"),
         (None, {"labels": LABELS[:5]}, r"labels must be of length 24, got \(5,\)"),
+        (None, {"labels": LABELS.unsqueeze(1)}, r"labels must be ids .* pass labels\.squeeze\(1\)"),
+        ((CODES, torch.full((90, 2), torch.nan)), {"labels": torch.ones(24, 2)}, "labels of the items must be finite"),
         (None, {"labels": LABELS.float()}, "labels must be integer ids where 1-D, got float32"),
         (None, {"ref_emb": torch.zeros(5, 20)}, "ref_labels must be of length 5, got None"),
         (None, {"positions": LABELS[:3]}, r"positions must be int64 of shape \(24,\)"),
@@ -176,3 +179,24 @@ def test_bad_arguments(bank, kwargs, text):
 def test_bad_options(arguments, text):
     with pytest.raises(ValueError, match=f"HardNegativeMiner: {text}"):
         HardNegativeMiner(*arguments)
+
+
+def test_it_runs_beside_the_graph():
+    torch._dynamo.reset()
+    miner, loss = HardNegativeMiner(negatives=2), TripletMarginLoss()
+    embeddings, labels = batch()
+    expected = loss(embeddings, labels, miner(embeddings, labels))
+
+    def both(embeddings, labels):
+        return loss(embeddings, labels, miner(embeddings, labels))
+
+    with pytest.raises(RuntimeError, match="call it beside the graph"):
+        torch.compile(both, fullgraph=True, backend="aot_eager")(embeddings, labels)
+    torch.testing.assert_close(torch.compile(both, backend="aot_eager")(embeddings, labels), expected)
+    counter = torch._dynamo.testing.CompileCounterWithBackend("aot_eager")
+    compiled = torch.compile(loss, fullgraph=True, dynamic=True, backend=counter)
+    for seed in range(3):
+        embeddings, labels = batch(seed=seed)
+        triplets = miner(embeddings, labels)
+        torch.testing.assert_close(compiled(embeddings, labels, triplets), loss(embeddings, labels, triplets))
+    assert counter.frame_count == 1

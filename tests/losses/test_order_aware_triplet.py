@@ -65,6 +65,56 @@ def test_labels_multi_hot_similarity_and_indices_agree():
     assert loss(embeddings, None, pairs) == expected
 
 
+def multi_hot(rows, classes=5, seed=0):
+    return (torch.rand(rows, classes, generator=torch.Generator().manual_seed(seed)) < 0.5).long()
+
+
+@pytest.mark.parametrize("backend", ["fused", "reference"])
+@pytest.mark.parametrize("options", [{}, {"ties": "mean", "normalize": False, "squared": False}])
+@pytest.mark.parametrize("given", ["labels", "similarity"])
+def test_ndcg_takes_gains_from_shared_labels(backend, options, given):
+    (embeddings, _), (items, _) = batch(), batch(30, seed=1)
+    labels, item_labels = multi_hot(16), multi_hot(30, seed=1)
+    shared = labels @ item_labels.T
+    relation = relation_from_labels(labels, item_labels)
+    gains = torch.tensor([[2.0**a - 1 for a in row] for row in shared.tolist()])
+    options = {**options, "weighting": "delta_ndcg"}
+    expected = expected_loss(embeddings, items, relation, 7.0, **options, gains=gains)
+    loss_function = OrderAwareTripletLoss(backend=backend, **options)
+    if given == "labels":
+        loss = loss_function(embeddings, labels.bool(), None, items, item_labels.bool())
+    else:
+        loss = loss_function(embeddings, None, None, items, similarity=torch.where(shared > 0, shared, -2.0))
+    torch.testing.assert_close(loss, expected, rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(
+        *(torch.autograd.grad(value, embeddings)[0] for value in (loss, expected)), rtol=1e-4, atol=1e-6
+    )
+    plain = expected_loss(embeddings, items, relation, 7.0, **options)
+    assert plain.item() != pytest.approx(expected.item(), rel=1e-3)
+
+
+def test_gains_are_for_ndcg_and_where_items_share_several_labels():
+    embeddings, labels = batch()
+    several = multi_hot(16)
+    relation = relation_from_labels(several)
+    assert OrderAwareTripletLoss()(embeddings, several) == OrderAwareTripletLoss()(
+        embeddings, similarity=several @ several.T
+    )
+    loss = OrderAwareTripletLoss(weighting="delta_ndcg")
+    assert loss(embeddings, torch.nn.functional.one_hot(labels)) == loss(embeddings, labels)
+    pairs = (*(relation > 0).nonzero(as_tuple=True), *(relation < 0).nonzero(as_tuple=True))
+    expected = expected_loss(embeddings, embeddings, relation, 7.0, weighting="delta_ndcg")
+    torch.testing.assert_close(loss(embeddings, several, pairs), expected)
+    graded = loss(embeddings, several)
+    assert graded.item() != pytest.approx(expected.item(), rel=1e-4)
+    similarity = (several @ several.T).double().requires_grad_()
+    assert loss(embeddings, similarity=similarity) == graded  # each anchor's own entry is not looked at
+    for backend in ("fused", "reference"):
+        embeddings.grad = None
+        OrderAwareTripletLoss(weighting="delta_ndcg", backend=backend)(embeddings, similarity=similarity).backward()
+        assert similarity.grad is None
+
+
 def test_a_batch_of_one_class_gives_zero_and_zero_gradient():
     embeddings, labels = batch()
     loss = OrderAwareTripletLoss()(embeddings, labels * 0)
@@ -88,8 +138,11 @@ def test_other_dtypes(dtype):
 def test_autocast_computes_distances_in_float32():
     embeddings, labels = batch()
     expected = OrderAwareTripletLoss()(embeddings, labels)
+    graded = OrderAwareTripletLoss(weighting="delta_ndcg")
+    expected_graded = graded(embeddings, multi_hot(16))
     with torch.autocast("cpu", torch.bfloat16):
         assert OrderAwareTripletLoss()(embeddings, labels) == expected
+        assert graded(embeddings, multi_hot(16)) == expected_graded
 
 
 def test_squared_distances_are_never_negative():
@@ -103,12 +156,14 @@ def test_deep_copy():
     assert copy.deepcopy(loss)(embeddings, labels) == loss(embeddings, labels)
 
 
-def test_compiles_to_one_graph_for_all_batch_sizes():
-    loss = OrderAwareTripletLoss()
+@pytest.mark.parametrize("weighting", ["delta_ap", "delta_ndcg"])
+def test_compiles_to_one_graph_for_all_batch_sizes(weighting):
+    loss = OrderAwareTripletLoss(weighting=weighting)
     counter, counts = CompileCounterWithBackend("aot_eager"), []
     compiled = torch.compile(lambda e, y: loss(e, y), fullgraph=True, dynamic=True, backend=counter)
     for rows in (16, 9, 33):
         embeddings, labels = batch(rows)
+        labels = labels if weighting == "delta_ap" else multi_hot(rows)
         values = compiled(embeddings, labels), loss(embeddings, labels)
         torch.testing.assert_close(*values)
         torch.testing.assert_close(*(torch.autograd.grad(value, embeddings)[0] for value in values))

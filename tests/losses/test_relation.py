@@ -51,14 +51,12 @@ def test_indices_give_the_relation_they_were_made_from(anchors, items, seed):
     assert torch.equal(relation_from_indices(triplets_of(relation), anchors, items), relation * complete)
 
 
-def test_a_mined_subset_of_triplets_is_refused():
-    triplets = triplets_of(relation_from_labels(torch.tensor([0, 0, 0, 1, 1])))
-    subset = [index[1:] for index in triplets]
-    with pytest.raises(ValueError, match="join every positive of an anchor with every negative of it once"):
-        relation_from_indices(subset, 5, 5)
-    doubled = [torch.cat([index, index[:1]]) for index in triplets]
-    with pytest.raises(ValueError, match="19 triplets, 18 of them distinct"):
-        relation_from_indices(doubled, 5, 5)
+def test_triplets_stand_for_the_pairs_they_hold():
+    triplets = index(0, 0, 3, 0), index(1, 2, 4, 1), index(3, 4, 0, 3)  # the first is named twice
+    expected = [[0, 1, 1, -1, -1], [0] * 5, [0] * 5, [-1, 0, 0, 0, 1], [0] * 5]
+    assert relation_from_indices(triplets, 5, 5).tolist() == expected
+    with pytest.raises(ValueError, match="positive or negative for each pair, got 1 pairs of both"):
+        relation_from_indices((index(0, 0), index(1, 2), index(2, 3)), 5, 5)
 
 
 def index(*values):
@@ -88,6 +86,8 @@ def test_bad_indices(indices, text):
         (torch.rand(4), None, "labels must be integer ids where 1-D, got float32"),
         (torch.zeros(4, 2, 2), None, r"1-D ids or 2-D multi-hot rows, got \(4, 2, 2\)"),
         (torch.tensor(1), None, "1-D ids or 2-D multi-hot rows"),
+        (IDS.unsqueeze(1), None, r"labels must be ids .* pass labels\.squeeze\(1\) for ids in a column, got \(5, 1\)"),
+        (torch.zeros(5, 2), torch.full((4, 2), torch.nan), "ref_labels must be finite, got 8 NaN"),
         (IDS, torch.zeros(4, 2), r"ref_labels must be like labels \(5,\), got \(4, 2\)"),
         (torch.zeros(4, 3), torch.zeros(4, 2), r"ref_labels must be like labels \(4, 3\), got \(4, 2\)"),
         (IDS, IDS.to("meta"), "ref_labels must be on cpu, got meta"),

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import inspect
 import itertools
 import warnings
 
@@ -10,13 +11,14 @@ import pytest
 import torch
 from torch import multiprocessing
 
+from fasthash import losses
 from fasthash.losses import TripletHardLoss, TripletMarginLoss, TripletSemiHardLoss
 
 pml = pytest.importorskip("pytorch_metric_learning")
 from pytorch_metric_learning import losses as pml_losses  # noqa: E402
 from pytorch_metric_learning import miners  # noqa: E402
-from pytorch_metric_learning.distances import LpDistance  # noqa: E402
-from pytorch_metric_learning.reducers import MeanReducer  # noqa: E402
+from pytorch_metric_learning.distances import CosineSimilarity, LpDistance  # noqa: E402
+from pytorch_metric_learning.reducers import AvgNonZeroReducer, MeanReducer, SumReducer  # noqa: E402
 from pytorch_metric_learning.utils.distributed import DistributedLossWrapper  # noqa: E402
 
 
@@ -50,6 +52,60 @@ def test_defaults_and_positions_of_arguments_are_theirs():
         pml_losses.TripletMarginLoss(*given)(embeddings, labels),
         embeddings,
     )
+
+
+@pytest.mark.parametrize("name", ["TripletMarginLoss", "CosFaceLoss"])
+def test_each_of_their_options_is_ours_or_says_what_is(name):
+    ours, theirs = getattr(losses, name), getattr(pml_losses, name)
+    sizes = {} if name == "TripletMarginLoss" else {"num_classes": 4, "embedding_size": 8}
+    named = {option for kind in theirs.__mro__ for option in inspect.signature(kind.__init__).parameters}
+    others = named - set(inspect.signature(ours.__init__).parameters) - {"args", "kwargs"}
+    assert {"reducer", "embedding_regularizer", "collect_stats"} <= others
+    for option in others:
+        with pytest.raises(ValueError, match=f"^{name}: {option} must be left out: "):
+            ours(**sizes, **{option: None})
+    with pytest.raises(TypeError, match="unexpected keyword argument 'nonsense'"):
+        ours(**sizes, nonsense=1)
+
+
+def test_options_of_the_same_name_name_their_values():
+    for options, text in (
+        ({"distance": LpDistance(power=2)}, r"distance must be one of 'euclidean', 'sqeuclidean', got LpDistance\(\)"),
+        ({"triplets_per_anchor": 100}, "triplets_per_anchor must be 'all', got 100"),
+    ):
+        with pytest.raises(ValueError, match=f"^TripletMarginLoss: {text}"):
+            TripletMarginLoss(**options)
+
+
+@pytest.mark.parametrize(
+    ("reduction", "reducer"), [("avg_nonzero", AvgNonZeroReducer()), ("mean", MeanReducer()), ("sum", SumReducer())]
+)
+def test_reductions_are_their_reducers(reduction, reducer):
+    embeddings, labels = batch()
+    theirs = pml_losses.TripletMarginLoss(reducer=reducer)(embeddings, labels)
+    expect_same(TripletMarginLoss(reduction=reduction)(embeddings, labels), theirs, embeddings)
+
+
+def test_hard_triplets_are_those_of_their_miner():
+    embeddings, labels = batch()
+    mined = miners.BatchHardMiner()(embeddings.detach(), labels)
+    theirs = pml_losses.TripletMarginLoss(0.2, reducer=MeanReducer())(embeddings, labels, mined)
+    expect_same(TripletHardLoss(0.2)(embeddings, labels), theirs, embeddings)
+
+
+@pytest.mark.parametrize("swap", [False, True])
+def test_cosines_are_squared_distances_of_half_the_size(swap):
+    embeddings, labels = batch()
+    ours = TripletMarginLoss(0.4, swap, distance="sqeuclidean")(embeddings, labels)
+    theirs = pml_losses.TripletMarginLoss(0.2, swap, distance=CosineSimilarity())(embeddings, labels)
+    expect_same(ours, 2 * theirs, embeddings)
+
+
+def test_cosface_is_theirs():
+    embeddings, labels = batch()
+    ours, theirs = losses.CosFaceLoss(6, 16).double(), pml_losses.CosFaceLoss(6, 16).double()
+    theirs.load_state_dict({"W": ours.weight.detach().T})
+    expect_same(ours(embeddings, labels), theirs(embeddings, labels), embeddings)
 
 
 def test_squared_distances_without_normalisation_equal_theirs():
@@ -139,20 +195,33 @@ def _sentence_transformers(name):
         return getattr(pytest.importorskip("sentence_transformers.losses"), name)
 
 
+SENTENCE_LOSSES = {
+    "BatchAllTripletLoss": TripletMarginLoss,
+    "BatchSemiHardTripletLoss": TripletSemiHardLoss,
+    "BatchHardTripletLoss": TripletHardLoss,
+    "BatchHardSoftMarginTripletLoss": lambda margin, **options: TripletHardLoss(0.0, smooth_loss=True, **options),
+}
+
+
+@pytest.mark.parametrize("unit", [False, True])
 @pytest.mark.parametrize("margin", [0.1, 5.0])
-def test_sentence_transformers_losses_equal_ours(margin):
+@pytest.mark.parametrize("name", SENTENCE_LOSSES)
+def test_sentence_transformers_losses_equal_ours(name, margin, unit):
     embeddings, labels = batch()
-    unit = torch.nn.functional.normalize(embeddings)
-    pairs = {
-        "BatchAllTripletLoss": TripletMarginLoss(margin),
-        "BatchSemiHardTripletLoss": TripletSemiHardLoss(margin),
-        "BatchHardTripletLoss": TripletHardLoss(margin),
-        "BatchHardSoftMarginTripletLoss": TripletHardLoss(0.0, smooth_loss=True),
-    }
-    for name, ours in pairs.items():
-        kind = _sentence_transformers(name)
-        theirs = kind(None) if "SoftMargin" in name else kind(None, margin=margin)
-        expected, value = theirs.compute_loss_from_embeddings([unit], labels), ours(embeddings, labels)
-        torch.testing.assert_close(value, expected, rtol=1e-6, atol=1e-9)
-        gradients = [torch.autograd.grad(each, embeddings, retain_graph=True)[0] for each in (value, expected)]
-        torch.testing.assert_close(*gradients, rtol=1e-5, atol=1e-9)
+    theirs = _sentence_transformers(name)(None, **({} if "SoftMargin" in name else {"margin": margin}))
+    rows = torch.nn.functional.normalize(embeddings) if unit else embeddings
+    expected = theirs.compute_loss_from_embeddings([rows], labels)
+    value = SENTENCE_LOSSES[name](margin, normalize_embeddings=unit)(embeddings, labels)
+    torch.testing.assert_close(value, expected, rtol=1e-6, atol=1e-9)
+    gradients = [torch.autograd.grad(each, embeddings, retain_graph=True)[0] for each in (value, expected)]
+    torch.testing.assert_close(*gradients, rtol=1e-5, atol=1e-9)
+
+
+@pytest.mark.parametrize("name", ["BatchAllTripletLoss", "BatchSemiHardTripletLoss", "BatchHardTripletLoss"])
+def test_cosine_distances_of_sentence_transformers(name):
+    embeddings, labels = batch()
+    cosine = _sentence_transformers("BatchHardTripletLossDistanceFunction").cosine_distance
+    theirs = _sentence_transformers(name)(None, distance_metric=cosine, margin=0.2)
+    expected = 2 * theirs.compute_loss_from_embeddings([embeddings], labels)
+    value = SENTENCE_LOSSES[name](0.4, distance="sqeuclidean")(embeddings, labels)
+    torch.testing.assert_close(value, expected, rtol=1e-5, atol=1e-7)

@@ -60,6 +60,14 @@ def test_a_loss_scale_reaches_gradients_too_small_for_float16(device):
     assert (distances.grad != 0).sum() > (unscaled != 0).sum()
 
 
+def test_the_loss_may_be_changed_in_place(device):
+    distances, *rest = on(device, triplet_case(3, 8))
+    losses = [ops.order_aware_triplet(distances.requires_grad_(), *rest, margin=1.0) for _ in range(2)]
+    losses[0] /= 4
+    found, expected = (torch.autograd.grad(loss, distances)[0] for loss in losses)
+    torch.testing.assert_close(found, expected / 4)
+
+
 def test_double_backward_is_refused(device):
     distances, *rest = on(device, triplet_case(3, 8))
     distances.requires_grad_()

@@ -41,6 +41,14 @@ def test_only_what_is_asked_for_has_a_gradient(of):
     assert torch.equal(none, loss)
 
 
+def test_the_loss_may_be_changed_in_place():
+    x, labels, *_ = case(5)
+    losses = [ops.pairwise_similarity_loss(x.requires_grad_(), labels, rule="likelihood") for _ in range(2)]
+    losses[0] /= 4
+    found, expected = (torch.autograd.grad(loss, x)[0] for loss in losses)
+    torch.testing.assert_close(found, expected / 4)
+
+
 def test_double_backward_is_refused():
     x, labels, *_ = case(5)
     loss = ops.pairwise_similarity_loss(x.requires_grad_(), labels, rule="likelihood")

@@ -251,6 +251,15 @@ def test_dead_bit_is_rescued():
     assert steps("wrong_side") < 0 < steps("none")
 
 
+def test_outputs_may_be_changed_in_place(device):
+    logits = torch.randn(5, 12, device=device, requires_grad=True)
+    expected, changed = (ops.tanh_quantize(logits, penalty="l2") for _ in range(2))
+    changed.codes.mul_(2)
+    changed.penalty.div_(4)
+    found = torch.autograd.grad(changed.codes.sum() + changed.penalty, logits)
+    torch.testing.assert_close(found, torch.autograd.grad(2 * expected.codes.sum() + expected.penalty / 4, logits))
+
+
 def test_double_backward_is_refused(device):
     z = torch.randn(3, 8, device=device, requires_grad=True)
     (gradient,) = torch.autograd.grad(ops.tanh_quantize(z).codes.sum(), z, create_graph=True)

@@ -50,6 +50,14 @@ def test_backward_returns_the_dtype_of_the_distances(device, dtype):
     torch.testing.assert_close(distances.grad.double().cpu(), exact.grad, rtol=0, atol=bound * largest)
 
 
+def test_the_loss_may_be_changed_in_place(device):
+    distances, relation = case(device, 3, 8)
+    losses = [ops.triplet_margin(distances.requires_grad_(), relation, margin=1.0) for _ in range(2)]
+    losses[0] /= 4
+    found, expected = (torch.autograd.grad(loss, distances)[0] for loss in losses)
+    torch.testing.assert_close(found, expected / 4)
+
+
 def test_double_backward_is_refused(device):
     distances, relation = case(device, 3, 8)
     loss = ops.triplet_margin(distances.requires_grad_(), relation, margin=1.0)

@@ -45,8 +45,9 @@ def average_precision(relevance, ranks):
 
 
 def ndcg(relevance, ranks):
-    best = sum(1 / math.log2(rank + 1) for rank in range(1, sum(relevance) + 1))
-    return sum(1 / math.log2(rank + 1) for rank, hit in zip(ranks, relevance, strict=True) if hit) / best
+    """Of gains; without any it is 0."""
+    best = sum(gain / math.log2(rank + 1) for rank, gain in enumerate(sorted(relevance, reverse=True), 1))
+    return sum(gain / math.log2(rank + 1) for rank, gain in zip(ranks, relevance, strict=True)) / (best or 1.0)
 
 
 def swap_weight(weighting, relevance, ranks, first, second):
@@ -68,11 +69,11 @@ def ranks_of(hammings, ties):
     return [sum(h < own for h in hammings) + (hammings.count(own) + 1) / 2 for own in hammings]
 
 
-def anchor_triplets(distances, ranked_distances, relation, hamming_row, margin, weighting, normalize, ties):
+def anchor_triplets(distances, ranked_distances, relation, gains, hamming_row, margin, weighting, normalize, ties):
     """(omega_hat, hinge) of every triplet of one anchor."""
     items = [i for i, kind in enumerate(relation) if kind != 0]
     items.sort(key=lambda i: (hamming_row[i], ranked_distances[i], i))
-    relevance = [relation[i] > 0 for i in items]
+    relevance = [gains[i] if relation[i] > 0 else 0 for i in items]
     ranks = ranks_of([hamming_row[i] for i in items], ties)
     place = {item: rank for rank, item in enumerate(items)}
     pairs = list(product([i for i in items if relation[i] > 0], [i for i in items if relation[i] < 0]))
@@ -94,12 +95,14 @@ def order_aware_triplet(
     reduction,
     normalize=True,
     ties="index",
+    gains=None,
 ):
     """All arguments but the options are nested lists; `ranked` are the distances that the ranks are taken from."""
     terms = []
-    for row, ranks, kinds, code in zip(distances, ranked, relation, anchor_codes, strict=True):
+    gains = gains or [[1] * len(row) for row in distances]
+    for row, ranks, kinds, own_gains, code in zip(distances, ranked, relation, gains, anchor_codes, strict=True):
         hamming_row = [hamming(code, item) for item in item_codes]
-        terms += anchor_triplets(row, ranks, kinds, hamming_row, margin, weighting, normalize, ties)
+        terms += anchor_triplets(row, ranks, kinds, own_gains, hamming_row, margin, weighting, normalize, ties)
     total = sum(weight * hinge ** (2 if squared else 1) for weight, hinge in terms)
     positive = sum(hinge > 0 for _, hinge in terms)
     return total / max(1, {"mean": len(terms), "avg_nonzero": positive, "sum": 1}[reduction])

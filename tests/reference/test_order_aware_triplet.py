@@ -50,6 +50,39 @@ def test_equals_brute_force_swaps(weighting, squared, reduction, anchors, items,
     assert loss.item() == pytest.approx(naive_loss(*arguments, **options), rel=1e-9, abs=1e-12)
 
 
+@given(
+    anchors=st.integers(1, 3),
+    items=st.integers(1, 10),
+    seed=st.integers(0, 999),
+    squared=st.booleans(),
+    normalize=st.booleans(),
+    ties=st.sampled_from(["index", "mean"]),
+    highest=st.sampled_from([0.0, 1.0, 3.0, 2.0**100]),
+)
+@settings(max_examples=60, deadline=None)
+def test_graded_weights_equal_brute_force_swaps(anchors, items, seed, squared, normalize, ties, highest):
+    arguments = case(anchors, items, seed, levels=3)
+    gains = torch.randint(0, 4, (anchors, items), generator=torch.Generator().manual_seed(seed)) * (highest / 3)
+    options = {"margin": 0.8, "weighting": "delta_ndcg", "squared": squared, "reduction": "mean"}
+    options |= {"normalize": normalize, "ties": ties}
+    loss = reference.order_aware_triplet(*arguments, **options, gains=gains)
+    assert loss.item() == pytest.approx(naive_loss(*arguments, **options, gains=gains.tolist()), rel=1e-9, abs=1e-12)
+
+
+def test_gains_are_read_of_positives_only_and_count_by_proportion():
+    distances, relation, *codes = case(4, 9, seed=3)
+    gains = torch.rand(4, 9, generator=torch.Generator().manual_seed(0)) + 0.1
+    options = {"margin": 0.8, "weighting": "delta_ndcg", "normalize": False}
+    loss = reference.order_aware_triplet(distances, relation, *codes, **options, gains=gains)
+    elsewhere = gains.masked_fill(relation <= 0, math.nan) * 8
+    assert reference.order_aware_triplet(distances, relation, *codes, **options, gains=elsewhere) == loss
+    plain = reference.order_aware_triplet(distances, relation, *codes, **options)
+    assert loss.item() != pytest.approx(plain.item(), rel=1e-3)
+    assert reference.order_aware_triplet(distances, relation, *codes, **options, gains=gains * 0 + 7) == plain
+    gains[tuple((relation > 0).nonzero()[0])] = math.nan
+    assert reference.order_aware_triplet(distances, relation, *codes, **options, gains=gains).isnan()
+
+
 @pytest.mark.parametrize(("weighting", "squared", "reduction"), OPTIONS)
 def test_gradcheck(weighting, squared, reduction):
     distances, *rest = case(4, 9, seed=3)
@@ -151,6 +184,7 @@ def test_bad_tensors(position, value, text):
             "weighting must be one of 'none', 'delta_ap', .*, got 'ndcg'",
         ),
         ({"reduction": "max"}, "reduction must be one of 'mean', 'sum', 'avg_nonzero'"),
+        ({"gains": torch.ones(3, 5)}, "gains must be None where weighting is not delta_ndcg, got a tensor"),
     ],
 )
 def test_bad_options(option, text):

@@ -22,7 +22,7 @@ def _report():
         summary="a summary",
         methods=[Method("own", scores, 1234.5), Method("other", scores, 1.0)],
         examples=examples,
-        records=[{"step": 1, "triplet": 3.0, "penalty": 0.5}, {"step": 2, "triplet": 0.0, "penalty": 0.4}],
+        records=[{"step": 1, "term": 3.0, "penalty": 0.5}, {"step": 2, "term": 0.0, "penalty": 0.4}],
         share_of_ones=torch.rand(16),
         facts=[("device", "<cpu>")],
     )

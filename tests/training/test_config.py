@@ -9,7 +9,9 @@ from fasthash.training.schedule import cosine_with_warmup, linear
 
 
 def test_a_saved_configuration_reads_back(tmp_path):
-    config = TrainConfig(data='a "b" ü', bits=48, margin=10.5, flip=False)
+    config = TrainConfig(
+        data='a "b" ü', bits=48, loss="dsh", margin=10.5, loss_options={"quantization": 0.1}, flip=False
+    )
     config.save(tmp_path / "config.toml")
     assert TrainConfig.from_mapping(load_config(tmp_path / "config.toml")) == config
 
@@ -31,6 +33,11 @@ def test_an_integer_will_do_for_a_float():
         ({"flip": 1}, "run.toml: flip must be of type bool, got 1"),
         ({"optimizer": "adam"}, 'run.toml: optimizer must be one of adamw, sgd, got "adam"'),
         ({"margin": [1]}, "run.toml: margin must be of type float, got [1]"),
+        ({"loss": "hash_net"}, "run.toml: loss must be one of order_aware_triplet, triplet_margin"),
+        ({"loss": "dpsh", "margin": 2.0}, "run.toml: margin is no option of loss dpsh; known are quantization, "),
+        ({"loss": "dsh", "squared": False}, "run.toml: squared is no option of loss dsh; known are margin, "),
+        ({"loss_options": {"gather": True}}, "run.toml: gather is no option of loss order_aware_triplet; known are"),
+        ({"loss_options": [1]}, "run.toml: loss_options must be of type dict, got [1]"),
         ({"model": "vgg"}, 'run.toml: model must be one of conv_small, resnet_small, resnet18, ddh, got "vgg"'),
     ],
 )
@@ -56,7 +63,12 @@ def test_only_what_changes_results_counts_as_a_difference():
 
 @pytest.mark.parametrize(
     ("setting", "parsed"),
-    [("bits=64", ("bits", 64)), ("penalty=l1", ("penalty", "l1")), ("flip = false", ("flip", False))],
+    [
+        ("loss_options={scale=0.5}", ("loss_options", {"scale": 0.5})),
+        ("bits=64", ("bits", 64)),
+        ("penalty=l1", ("penalty", "l1")),
+        ("flip = false", ("flip", False)),
+    ],
 )
 def test_settings_on_the_command_line(setting, parsed):
     assert parse_setting(setting) == parsed

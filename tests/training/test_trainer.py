@@ -14,6 +14,7 @@ from fasthash.errors import FileFormatError
 from fasthash.training import ConfigError, TrainConfig, Trainer, TrainingError, encode_images, load_run
 from fasthash.training import checkpoint as files
 from fasthash.training.log import TrainLog, read_log
+from fasthash.training.losses import LOSSES
 
 CONFIG = TrainConfig(
     data="sklearn:digits",
@@ -51,7 +52,11 @@ def _stop_at(last):
 
 
 def _state(trainer):
-    return {**files.model_tensors(trainer.model), **files.optimizer_tensors(trainer.optimizer, trainer.model)}
+    return {
+        **files.module_tensors(trainer.model, "model"),
+        **files.module_tensors(trainer.loss, "loss"),
+        **files.optimizer_tensors(trainer.optimizer, trainer.parameters),
+    }
 
 
 def _assert_same_bits(first, second):
@@ -83,6 +88,38 @@ def test_a_resumed_run_gives_the_bits_of_an_uninterrupted_one(tmp_path, optimize
         for record in log:
             del record["seconds"]
     assert logs[0] == logs[1]
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_every_loss_trains_and_resumes_to_the_bit(tmp_path, loss):
+    config = dataclasses.replace(CONFIG, bits=16, loss=loss, checkpoint_every=1)
+    whole = Trainer(config, IMAGES, tmp_path / "whole")
+    before = {name: parameter.clone() for name, parameter in whole.parameters.items()}
+    whole.fit()
+    assert all(not torch.equal(parameter, before[name]) for name, parameter in whole.parameters.items())
+    stopped = Trainer(config, IMAGES, tmp_path / "parts", _stop_at(12))  # in the second of two epochs
+    with pytest.raises(StopError):
+        stopped.fit()
+    torch.manual_seed(99)
+    resumed = Trainer(config, IMAGES, tmp_path / "parts")
+    resumed.resume()
+    resumed.fit()
+    _assert_same_bits(_state(whole), _state(resumed))
+
+
+def test_centers_of_classes_follow_the_images_of_an_epoch():
+    trainer = Trainer(dataclasses.replace(CONFIG, loss="von_mises_fisher", epochs=1), IMAGES)
+    before = trainer.loss.centers.clone()
+    trainer.fit()
+    assert not torch.isclose(trainer.loss.centers, before).all(1).any()
+
+
+def test_a_loss_is_made_with_its_options():
+    config = dataclasses.replace(CONFIG, loss="dsh", margin=3.0, loss_options={"quantization": 0.5})
+    loss = Trainer(config, IMAGES).loss
+    assert (loss.margin, loss.quantization) == (3.0, 0.5)
+    with pytest.raises(ConfigError, match=r"loss tie_aware_ranking: .*metric must be one of"):
+        Trainer(dataclasses.replace(CONFIG, loss="tie_aware_ranking", loss_options={"metric": "map"}), IMAGES)
 
 
 def test_the_seed_decides_everything():

@@ -14,7 +14,8 @@ namespace fasthash {
 // One side in rank order, that is by (Hamming distance, distance, index).
 template <class C>
 struct SweepSide {
-  const C* at;  // distance; of positives, margin + distance
+  const C* at;    // distance; of positives, margin + distance
+  const C* gain;  // of positives only: factor on the weights of its pairs
   const Potentials<double>* potentials;
   const int32_t* hamming;
   const int32_t* before;       // how many items of the other side stand before
@@ -37,7 +38,7 @@ class AnchorSweep {
   template <class C>
   SweepSum run(const SweepSide<C>& positives, const SweepSide<C>& negatives, bool squared);
 
-  // Sums over items.
+  // Sums over items; over positives, each times its gain.
   struct Moments {
     double count, at, value, value_at;
 

@@ -15,6 +15,7 @@ double f_of(const Potentials<double>& item) { return item.first; }
 double g_of(const Potentials<double>& item) { return item.first + item.second; }
 
 Moments moments_of(double at, double value) { return {1.0, at, value, value * at}; }
+Moments moments_of(double at, double value, double gain) { return {gain, gain * at, gain * value, gain * value * at}; }
 
 // The sum over items of (other - value) * (at - item's at), or, unsquared, of (other - value); of the other side's
 // point of view the signs of both differences turn.
@@ -76,7 +77,7 @@ void add_equal_hamming(const SweepSide<C>& p, const SweepSide<C>& n, double orig
       while (k < p.before[i] && n.hamming[k] < p.hamming[i]) ++k;
     }
     for (; k < p.before[i]; ++k) sum += moments_of(double(n.at[k]) - origin, g_of(n.potentials[k]));
-    p.slope[i] = -slope_of<squared>(sum, double(p.at[i]) - origin, g_of(p.potentials[i]));
+    p.slope[i] = -double(p.gain[i]) * slope_of<squared>(sum, double(p.at[i]) - origin, g_of(p.potentials[i]));
   }
   sum = {};
   for (int64_t i = n.count - 1, k = p.count - 1; i >= 0; --i) {
@@ -84,7 +85,7 @@ void add_equal_hamming(const SweepSide<C>& p, const SweepSide<C>& n, double orig
       sum = {};
       while (k >= n.before[i] && p.hamming[k] > n.hamming[i]) --k;
     }
-    for (; k >= n.before[i]; --k) sum += moments_of(double(p.at[k]) - origin, g_of(p.potentials[k]));
+    for (; k >= n.before[i]; --k) sum += moments_of(double(p.at[k]) - origin, g_of(p.potentials[k]), double(p.gain[k]));
     n.slope[i] = (squared ? -1.0 : 1.0) * slope_of<squared>(sum, double(n.at[i]) - origin, g_of(n.potentials[i]));
   }
 }
@@ -111,8 +112,8 @@ SweepSum AnchorSweep::run(const SweepSide<C>& p, const SweepSide<C>& n, bool squ
         add_upwards(n.hamming[other], moments_of(at, g_of(n.potentials[other])));
       }
       const double at = double(p.at[item]) - origin;
-      p.slope[item] += slope_of<square>(near, at, f_of(p.potentials[item])) -
-                       slope_of<square>(below(p.hamming[item]), at, g_of(p.potentials[item]));
+      p.slope[item] += double(p.gain[item]) * (slope_of<square>(near, at, f_of(p.potentials[item])) -
+                                               slope_of<square>(below(p.hamming[item]), at, g_of(p.potentials[item])));
       sum.loss += at * p.slope[item];
       sum.nonzero += k;
     }
@@ -123,9 +124,9 @@ SweepSum AnchorSweep::run(const SweepSide<C>& p, const SweepSide<C>& n, bool squ
       const int64_t item = n.by_distance[i];
       for (; k >= 0 && p.at[p.by_distance[k]] > n.at[item]; --k) {
         const int64_t other = p.by_distance[k];
-        const double at = double(p.at[other]) - origin;
-        near += moments_of(at, f_of(p.potentials[other]));
-        add_downwards(p.hamming[other], moments_of(at, g_of(p.potentials[other])));
+        const double at = double(p.at[other]) - origin, gain = double(p.gain[other]);
+        near += moments_of(at, f_of(p.potentials[other]), gain);
+        add_downwards(p.hamming[other], moments_of(at, g_of(p.potentials[other]), gain));
       }
       const double at = double(n.at[item]) - origin;
       n.slope[item] += sign * (slope_of<square>(near, at, f_of(n.potentials[item])) -

@@ -31,9 +31,11 @@ struct OrderAwareTriplet {
   const int8_t* relation;  // (A, M), rows `relation_stride` apart: > 0 positive, < 0 negative, 0 left out
   CodeRows anchor_codes;   // (A, W)
   CodeRows item_codes;     // (M, W)
-  void* gradient;          // (A, M), contiguous: float64 for float64 distances, else float32
-  TripletSum* sums;        // (A), on the CPU
-  int64_t anchors, items, distance_stride, relation_stride;
+  // (A, M), rows `gain_stride` apart, of positives alone, for delta_ndcg; null where each is 1. Proportions count.
+  const float* gains;
+  void* gradient;    // (A, M), contiguous: float64 for float64 distances, else float32
+  TripletSum* sums;  // (A), on the CPU
+  int64_t anchors, items, distance_stride, relation_stride, gain_stride;
   Dtype dtype;  // of the distances
   double margin;
   Weighting weighting;
@@ -60,13 +62,13 @@ void order_aware_triplet_rescale_cpu(const OrderAwareTriplet& args, double scale
 // float64 distances, else float32; `workspace` holds order_aware_triplet_cuda_workspace(args) bytes, aligned to 16.
 int order_aware_triplet_cuda(const OrderAwareTriplet& args, void* loss, void* workspace, void* stream);
 
-// The lists of one anchor: per item a sort key or a partial sum, three numbers in the computing type, two integers,
-// with average ranks five. Up to shared_bytes they lie in shared memory; longer ones in the workspace, one room for
-// each of the blocks that run.
+// The lists of one anchor: per item a sort key or a partial sum, three numbers in the computing type, with gains four,
+// two integers, with average ranks five. Up to shared_bytes they lie in shared memory; longer ones in the workspace,
+// one room for each of the blocks that run.
 constexpr int64_t triplet_cuda_shared_bytes = 96 * 1024, triplet_cuda_max_rooms = 256;
 inline int64_t triplet_cuda_room_bytes(const OrderAwareTriplet& args) {
-  const int64_t integers = args.ties == Ties::mean ? 5 : 2;
-  const int64_t per_item = 8 + 3 * (args.dtype == Dtype::float64 ? 8 : 4) + integers * 4;
+  const int64_t integers = args.ties == Ties::mean ? 5 : 2, numbers = args.gains ? 4 : 3;
+  const int64_t per_item = 8 + numbers * (args.dtype == Dtype::float64 ? 8 : 4) + integers * 4;
   return (args.items * per_item + 15) / 16 * 16;
 }
 inline int64_t order_aware_triplet_cuda_workspace(const OrderAwareTriplet& args) {

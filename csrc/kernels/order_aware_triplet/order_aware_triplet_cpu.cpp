@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <algorithm>
 #include <cmath>
+#include <functional>
 #include <numeric>
 #include <type_traits>
 #include <vector>
@@ -12,6 +13,7 @@
 #include "order_aware_triplet/order_aware_triplet_math.h"
 #include "order_aware_triplet/order_aware_triplet_seam.h"
 #include "order_aware_triplet/rank_order.h"
+#include "order_aware_triplet/triplet_side.h"
 
 namespace fasthash {
 namespace {
@@ -38,9 +40,10 @@ TripletTileSum tile_scalar(const TripletTile<C>& tile) {
   TripletTileSum sum{0, 0};
   for (int64_t i = 0; i < p.count; ++i) {
     double slopes = 0;
+    const C gain = p.gain ? p.gain[i] : C(1);
     for (int64_t j = 0; j < n.count; ++j) {
       const bool positive_first = j + n.offset >= p.before[i];
-      const C weight = pair_weight<C>(positive_first, {p.first[i], p.second[i]}, {n.first[j], n.second[j]});
+      const C weight = gain * pair_weight<C>(positive_first, {p.first[i], p.second[i]}, {n.first[j], n.second[j]});
       const C h = hinge<C>(p.reach[i] - n.distance[j]);
       const C slope = pair_slope<C>(squared, weight, h);
       sum.loss += double((squared ? slope : weight) * h);
@@ -52,50 +55,6 @@ TripletTileSum tile_scalar(const TripletTile<C>& tile) {
   }
   return sum;
 }
-
-// The positives, or the negatives, of one anchor in rank order.
-template <class C>
-struct Side {
-  explicit Side(int64_t capacity)
-      : items(capacity),
-        before(capacity),
-        hamming(capacity),
-        by_distance(capacity),
-        distance(capacity + triplet_padding),
-        first(capacity + triplet_padding),
-        second(capacity + triplet_padding),
-        potentials(capacity),
-        slope(capacity) {}
-
-  void add(uint32_t item, C value, int32_t of_hamming, int64_t others_before, Potentials<double> of_item) {
-    items[count] = item;
-    distance[count] = value;
-    hamming[count] = of_hamming;
-    before[count] = int32_t(others_before);
-    potentials[count++] = of_item;
-  }
-
-  void normalize(double factor) {
-    for (int64_t i = 0; i < count; ++i) {
-      first[i] = C(potentials[i].first * factor);
-      second[i] = C(potentials[i].second * factor);
-    }
-    std::fill_n(slope.begin(), count, 0.0);
-  }
-
-  SweepSide<C> swept() {
-    return {distance.data(), potentials.data(), hamming.data(), before.data(), by_distance.data(), slope.data(), count};
-  }
-
-  int64_t count = 0;
-  std::vector<uint32_t> items;
-  std::vector<int32_t> before;                // how many items of the other side stand before
-  std::vector<int32_t> hamming, by_distance;  // for a sweep: see SweepSide
-  std::vector<C> distance;                    // of positives: margin + distance
-  std::vector<C> first, second;
-  std::vector<Potentials<double>> potentials;
-  std::vector<double> slope;
-};
 
 // One thread's room, and what it does for one anchor after another. T is the type of the distances.
 template <class T>
@@ -120,6 +79,7 @@ class AnchorLoss {
   void run(int64_t anchor, const int32_t* hamming) {
     distances_ = static_cast<const T*>(args_.distances) + anchor * args_.distance_stride;
     relation_ = args_.relation + anchor * args_.relation_stride;
+    gains_ = args_.gains ? args_.gains + anchor * args_.gain_stride : nullptr;
     C* gradient = static_cast<C*>(args_.gradient) + anchor * args_.items;
     std::fill_n(gradient, args_.items, C(0));
     args_.sums[anchor] = {0, 0, 0};
@@ -145,10 +105,13 @@ class AnchorLoss {
  private:
   void count_sides() {
     positive_count_ = negative_count_ = 0;
+    highest_gain_ = 0;
     for (int64_t m = 0; m < args_.items; ++m) {
       positive_count_ += relation_[m] > 0;
       negative_count_ += relation_[m] < 0;
     }
+    for (int64_t m = 0; gains_ && m < args_.items; ++m)
+      if (relation_[m] > 0) highest_gain_ = higher_gain(highest_gain_, double(gains_[m]));
     positives_.count = negatives_.count = 0;
   }
 
@@ -158,7 +121,7 @@ class AnchorLoss {
     if (args_.method == TripletMethod::pairs) return false;
     if (args_.method == TripletMethod::automatic && p * n < sweep_pairs_per_item() * (p + n)) return false;
     double farthest = 0;
-    bool finite = true;
+    bool finite = std::isfinite(highest_gain_);
     for (int64_t m = 0; m < args_.items; ++m) {
       if (relation_[m] == 0) continue;
       const double distance = std::abs(double(load(distances_[m])));
@@ -171,12 +134,12 @@ class AnchorLoss {
 
   void list(uint32_t item, int32_t hamming, Potentials<double> potentials) {
     const C distance = load(distances_[item]);
-    Side<C>& side = relation_[item] > 0 ? positives_ : negatives_;
+    TripletSide<C>& side = relation_[item] > 0 ? positives_ : negatives_;
     places_[item] = int32_t(side.count);
     if (relation_[item] > 0)
-      side.add(item, C(args_.margin + double(distance)), hamming, negatives_.count, potentials);
+      side.add(item, C(args_.margin + double(distance)), hamming, negatives_.count, potentials, gain_of(item));
     else
-      side.add(item, distance, hamming, positives_.count, potentials);
+      side.add(item, distance, hamming, positives_.count, potentials, 1.0);
   }
 
   // Every pair weighs one: all negatives count as standing behind the positives.
@@ -186,32 +149,47 @@ class AnchorLoss {
     std::fill_n(positives_.before.begin(), positives_.count, 0);
   }
 
+  double gain_of(uint32_t positive) const {
+    return gains_ ? relative_gain(double(gains_[positive]), highest_gain_) : 1.0;
+  }
+
   // Returns the factor on the weights.
   double list_by_rank(const int32_t* hamming) {
     const uint32_t* ranked = rank(hamming);
-    double partial = 0, weights = 0;
+    const double all_gains = gains_ ? add_gains(0, ranked, 0, order_.count()) : double(positive_count_);
+    double partial = 0, weights = 0, gains = 0;
     for (int64_t first = 0, last = 0; first < order_.count(); first = last) {
       last = end_of_tie(ranked, first, hamming);
       const double value = value_of(first, last);
-      const Tie tie{positives_.count, negatives_.count, count_positives(ranked, first, last), last - first};
+      const Tie tie = tie_at(ranked, first, last, gains);
       const auto shared = item_potentials(args_.weighting, partial, double(tie.nearer_positives), value);
       for (int64_t i = first; i < last; ++i) {
         const bool positive = relation_[ranked[i]] > 0;
         const auto potentials = args_.weighting == Weighting::none ? unweighted_potentials(positive) : shared;
-        weights += share_of(positive, potentials, tie);
+        weights += positive ? gain_of(ranked[i]) * positive_share(potentials, tie)
+                            : weight_share(false, potentials, gains, all_gains - tie.gains);
         list(ranked[i], hamming[ranked[i]], potentials);
       }
       partial += double(tie.positives) * value;
+      gains = tie.gains;
     }
     if (weights <= 0) return 0.0;  // all ranks are one: sums of potentials need not cancel to the last bit
     if (args_.normalize) return weight_normalizer(weights, double(positive_count_) * double(negative_count_));
-    const double ideal = std::accumulate(values_.begin() + 1, values_.begin() + 1 + positive_count_, 0.0);
-    return weight_factor(args_.weighting, double(positive_count_), ideal);
+    return weight_factor(args_.weighting, double(positive_count_), ideal_gain());
+  }
+
+  // What the positives would gain in the best order.
+  double ideal_gain() {
+    falling_gains_.assign(positives_.gain.begin(), positives_.gain.begin() + positives_.count);
+    if (gains_ && std::isfinite(highest_gain_))
+      std::sort(falling_gains_.begin(), falling_gains_.end(), std::greater<>());
+    return std::inner_product(falling_gains_.begin(), falling_gains_.end(), values_.begin() + 1, 0.0);
   }
 
   // Items that share a rank.
   struct Tie {
     int64_t nearer_positives, nearer_negatives, positives, size;
+    double gains;  // of its positives and all nearer ones
   };
 
   int64_t end_of_tie(const uint32_t* ranked, int64_t first, const int32_t* hamming) const {
@@ -225,18 +203,25 @@ class AnchorLoss {
     return last == first + 1 ? values_[last] : rank_value(args_.weighting, double(first + last + 1) / 2);
   }
 
-  int64_t count_positives(const uint32_t* ranked, int64_t first, int64_t last) const {
-    int64_t count = 0;
-    for (int64_t i = first; i < last; ++i) count += relation_[ranked[i]] > 0;
-    return count;
+  // `gains` are those of the nearer positives.
+  Tie tie_at(const uint32_t* ranked, int64_t first, int64_t last, double gains) const {
+    int64_t positives = 0;
+    for (int64_t i = first; i < last; ++i) positives += relation_[ranked[i]] > 0;
+    gains = gains_ ? add_gains(gains, ranked, first, last) : gains + double(positives);
+    return {positives_.count, negatives_.count, positives, last - first, gains};
   }
 
-  double share_of(bool positive, Potentials<double> potentials, const Tie& tie) const {
-    const int64_t others = positive ? negative_count_ : positive_count_;
-    const int64_t before = positive ? tie.nearer_negatives : tie.nearer_positives;
-    const int64_t tied = positive ? tie.size - tie.positives : tie.positives;
-    // Without ties the item itself is all of `tie`, and of its own side.
-    return weight_share(positive, potentials, double(before), double(others - before - tied));
+  // Always in rank order, so that all of them have one sum.
+  double add_gains(double sum, const uint32_t* ranked, int64_t first, int64_t last) const {
+    for (int64_t i = first; i < last; ++i)
+      if (relation_[ranked[i]] > 0) sum += gain_of(ranked[i]);
+    return sum;
+  }
+
+  // Without ties the positive itself is all of `tie`.
+  double positive_share(Potentials<double> potentials, const Tie& tie) const {
+    const int64_t before = tie.nearer_negatives, tied = tie.size - tie.positives;
+    return weight_share(true, potentials, double(before), double(negative_count_ - before - tied));
   }
 
   // The sides are in rank order; their places by distance come from the order in which ranking began.
@@ -258,14 +243,14 @@ class AnchorLoss {
   }
 
   // They are so in float32: in float64, neighbours may still change places.
-  static void sort_by_distance(Side<C>& side) {
+  static void sort_by_distance(TripletSide<C>& side) {
     if constexpr (std::is_same_v<C, double>) {
       const auto nearer = [&](int32_t a, int32_t b) { return side.distance[a] < side.distance[b]; };
       std::stable_sort(side.by_distance.begin(), side.by_distance.begin() + side.count, nearer);
     }
   }
 
-  static void write(const Side<C>& side, double factor, C* gradient) {
+  static void write(const TripletSide<C>& side, double factor, C* gradient) {
     for (int64_t i = 0; i < side.count; ++i) gradient[side.items[i]] = C(side.slope[i] * factor);
   }
 
@@ -292,7 +277,8 @@ class AnchorLoss {
 
   TripletTile<C> tile_at(int64_t p, int64_t n) {
     return {{positives_.distance.data() + p, positives_.first.data() + p, positives_.second.data() + p,
-             positives_.before.data() + p, positives_.slope.data() + p, std::min(tile_positives, positives_.count - p)},
+             gains_ ? positives_.gain.data() + p : nullptr, positives_.before.data() + p, positives_.slope.data() + p,
+             std::min(tile_positives, positives_.count - p)},
             {negatives_.distance.data() + n, negatives_.first.data() + n, negatives_.second.data() + n,
              partial_.data() + n, std::min(tile_negatives, negatives_.count - n), n},
             args_.squared,
@@ -305,9 +291,12 @@ class AnchorLoss {
   OrderAwareTriplet args_;
   const T* distances_ = nullptr;
   const int8_t* relation_ = nullptr;
+  const float* gains_ = nullptr;
+  double highest_gain_ = 0;
   int64_t positive_count_ = 0, negative_count_ = 0;
   RankOrder order_;
-  Side<C> positives_, negatives_;
+  TripletSide<C> positives_, negatives_;
+  std::vector<C> falling_gains_;
   std::vector<C> partial_;      // slopes of the negatives over one tile of positives
   std::vector<double> values_;  // of the ranks
   AnchorSweep sweep_;

@@ -5,6 +5,7 @@
 // the anchors, a third scales the gradient.
 #include <algorithm>
 
+#include "common/bitonic.cuh"
 #include "common/cuda.h"
 #include "common/dispatch.h"
 #include "common/warp.cuh"
@@ -25,8 +26,9 @@ constexpr uint64_t negative_bit = uint64_t(1) << 63;
 template <class C>
 struct Lists {
   uint64_t* keys;   // (M) side, Hamming distance, distance
-  double* partial;  // (P) in the place of the keys: R, the sum of 1 / rank over the positives up to this one
+  double* partial;  // (P) in the place of the keys: sums over the positives up to this one, of 1 / rank or of gains
   C *distance, *first, *second;  // (M) of positives, margin + distance
+  C* gain;                       // (P) with gains only
   uint32_t* items;
   int32_t* before;  // (M) items of the other side that stand before
   // With average ranks only. Positives stand before the negatives that they tie with.
@@ -34,13 +36,14 @@ struct Lists {
   int32_t* tied;        // (M) items of the other side at the same one
   int32_t* twice_rank;  // (M)
 
-  __device__ Lists(unsigned char* room, int64_t capacity)
+  __device__ Lists(unsigned char* room, int64_t capacity, bool graded)
       : keys(reinterpret_cast<uint64_t*>(room)),
         partial(reinterpret_cast<double*>(room)),
         distance(reinterpret_cast<C*>(keys + capacity)),
         first(distance + capacity),
         second(first + capacity),
-        items(reinterpret_cast<uint32_t*>(second + capacity)),
+        gain(second + capacity),
+        items(reinterpret_cast<uint32_t*>(graded ? gain + capacity : gain)),
         before(reinterpret_cast<int32_t*>(items + capacity)),
         nearer(before + capacity),
         tied(nearer + capacity),
@@ -49,6 +52,11 @@ struct Lists {
 
 struct Counts {
   int positives, negatives;
+  double highest_gain;  // 0 without gains
+};
+
+struct HigherGain {
+  __device__ double operator()(double a, double b) const { return higher_gain(a, b); }
 };
 
 __device__ inline uint32_t hamming(const uint8_t* a, const uint8_t* b, int64_t bytes) {
@@ -58,7 +66,7 @@ __device__ inline uint32_t hamming(const uint8_t* a, const uint8_t* b, int64_t b
 }
 
 // One anchor, as seen by one thread of its block.
-template <class T, bool squared>
+template <class T, bool squared, bool graded>
 struct Anchor {
   using C = Compute<T>;
 
@@ -77,7 +85,7 @@ struct Anchor {
     const int8_t* relation = args.relation + row * args.relation_stride;
     const CodeRows& codes = args.item_codes;
     const uint8_t* anchor_code = args.anchor_codes.data + row * args.anchor_codes.stride;
-    double positives = 0, negatives = 0;
+    double positives = 0, negatives = 0, highest = 0;
     for (int m = int(threadIdx.x); m < args.items; m += threads) {
       const int kind = relation[m];
       uint64_t key = kind > 0 ? 0 : negative_bit;
@@ -89,8 +97,16 @@ struct Anchor {
       lists.items[m] = uint32_t(m);
       positives += kind > 0;
       negatives += kind < 0;
+      if (graded && kind > 0) highest = higher_gain(highest, gain_of_item(m));
     }
-    return {int(block_reduce_sum(positives, scratch)), int(block_reduce_sum(negatives, scratch))};
+    return {int(block_reduce_sum(positives, scratch)), int(block_reduce_sum(negatives, scratch)),
+            graded ? block_reduce(highest, HigherGain{}, 0.0, scratch) : 0.0};
+  }
+
+  __device__ double gain_of_item(int64_t item) const { return double(args.gains[row * args.gain_stride + item]); }
+  // Of a positive.
+  __device__ double gain_of(int i, Counts n) const {
+    return graded ? relative_gain(gain_of_item(lists.items[i]), n.highest_gain) : 1.0;
   }
 
   __device__ void find_places(Counts n) const {
@@ -137,33 +153,36 @@ struct Anchor {
     return double((i < n.positives ? i : i - n.positives) + 1 + lists.before[i]);
   }
 
-  // Of the ranks of the positives. Overwrites the keys.
-  __device__ void sum_inverse_ranks(Counts n) const {
+  // Overwrites the keys.
+  __device__ void sum_positives_up(Counts n) const {
     double carried = 0;
     for (int begin = 0; begin < n.positives; begin += threads) {
       const int i = begin + int(threadIdx.x);
-      const double inverse = i < n.positives ? 1.0 / rank_of(i, n) : 0.0;
-      const Scan<double> scan = block_exclusive_scan(inverse, scratch);
-      if (i < n.positives) lists.partial[i] = carried + scan.before + inverse;
+      const double term = i >= n.positives ? 0.0 : graded ? gain_of(i, n) : 1.0 / rank_of(i, n);
+      const Scan<double> scan = block_exclusive_scan(term, scratch);
+      if (i < n.positives) lists.partial[i] = carried + scan.before + term;
       carried += scan.total;
     }
     __syncthreads();
   }
 
+  __device__ double partial_of(int positives) const { return positives ? lists.partial[positives - 1] : 0.0; }
+
   __device__ Potentials<double> potentials_of(int i, Counts n) const {
     const bool positive = i < n.positives;
     if (!weighted()) return unweighted_potentials(positive);
     const int count = averaged() ? lists.nearer[i] : positive ? i : lists.before[i];  // positives before it
-    return item_potentials(args.weighting, count ? lists.partial[count - 1] : 0.0, count,
-                           rank_value(args.weighting, rank_of(i, n)));
+    return item_potentials(args.weighting, partial_of(count), count, rank_value(args.weighting, rank_of(i, n)));
   }
 
   __device__ double share_of(int i, Counts n) const {
     const bool positive = i < n.positives;
     const int before = lists.before[i], behind = (positive ? n.negatives : n.positives) - before;
     const int tied = averaged() ? lists.tied[i] : 0;
-    return weight_share(positive, potentials_of(i, n), positive ? before : before - tied,
-                        positive ? behind - tied : behind);
+    const Potentials<double> item = potentials_of(i, n);
+    if (positive) return gain_of(i, n) * weight_share(true, item, before, behind - tied);
+    if (!graded) return weight_share(false, item, before - tied, behind);
+    return weight_share(false, item, partial_of(before - tied), partial_of(n.positives) - partial_of(before));
   }
 
   // The factor on the weights, whose sum over all pairs this thread knows a part of.
@@ -171,9 +190,23 @@ struct Anchor {
     if (!weighted()) return 1.0;
     if (args.normalize)
       return weight_normalizer(block_reduce_sum(weights, scratch), double(n.positives) * double(n.negatives));
+    if (graded) sort_gains(n);
     double ideal = 0;
-    for (int i = int(threadIdx.x); i < n.positives; i += threads) ideal += rank_value(args.weighting, double(i + 1));
+    for (int i = int(threadIdx.x); i < n.positives; i += threads)
+      ideal += rank_value(args.weighting, double(i + 1)) * (graded ? lists.partial[i] : 1.0);
     return weight_factor(args.weighting, double(n.positives), block_reduce_sum(ideal, scratch));
+  }
+
+  // Falling, in the place of the partial sums, which weights by NDCG need for their sum alone.
+  __device__ void sort_gains(Counts n) const {
+    __syncthreads();
+    for (int i = int(threadIdx.x); i < n.positives; i += threads) lists.partial[i] = gain_of(i, n);
+    bitonic_sort(n.positives, [&](int first, int second) {
+      const double a = lists.partial[first], b = lists.partial[second];
+      if (!(a < b)) return;
+      lists.partial[first] = b;
+      lists.partial[second] = a;
+    });
   }
 
   __device__ void fill_lists(Counts n) const {
@@ -186,6 +219,7 @@ struct Anchor {
       lists.distance[i] = i < n.positives ? C(args.margin + double(distance)) : distance;
       lists.first[i] = C(item.first * factor);
       lists.second[i] = C(item.second * factor);
+      if (graded && i < n.positives) lists.gain[i] = C(gain_of(i, n));
     }
     __syncthreads();
   }
@@ -194,8 +228,9 @@ struct Anchor {
     C weight, hinge, slope;
   };
   __device__ Pair pair(int positive, int negative, bool positive_first) const {
-    const C weight = pair_weight<C>(positive_first, {lists.first[positive], lists.second[positive]},
-                                    {lists.first[negative], lists.second[negative]});
+    C weight = pair_weight<C>(positive_first, {lists.first[positive], lists.second[positive]},
+                              {lists.first[negative], lists.second[negative]});
+    if (graded) weight *= lists.gain[positive];
     const C h = hinge<C>(lists.distance[positive] - lists.distance[negative]);
     return {weight, h, pair_slope<C>(squared, weight, h)};
   }
@@ -245,7 +280,7 @@ struct Anchor {
     for (int i = first_ignored + int(threadIdx.x); i < args.items; i += threads) gradient()[lists.items[i]] = C(0);
     if (first_ignored == 0) return {0, 0, 0};
     find_places(n);
-    if (weighted()) sum_inverse_ranks(n);
+    if (weighted()) sum_positives_up(n);
     fill_lists(n);
     sum_negatives(n);
     TripletSum sum = sum_positives(n);
@@ -257,14 +292,14 @@ struct Anchor {
 };
 
 // A block goes over anchors with the stride of the grid. Its room is shared memory, or, with `rooms`, global memory.
-template <class T, bool squared>
+template <class T, bool squared, bool graded>
 __global__ void __launch_bounds__(threads)
     anchors_kernel(OrderAwareTriplet args, TripletSum* sums, unsigned char* rooms, int64_t room_bytes) {
   FH_DYNAMIC_SHARED(unsigned char, shared);
   FH_SHARED(double[kMaxWarps], scratch);
   unsigned char* room = rooms ? rooms + blockIdx.x * room_bytes : shared;
   for (int64_t row = blockIdx.x; row < args.anchors; row += gridDim.x) {
-    const Anchor<T, squared> anchor{args, Lists<Compute<T>>(room, args.items), row, scratch};
+    const Anchor<T, squared, graded> anchor{args, Lists<Compute<T>>(room, args.items, graded), row, scratch};
     const TripletSum sum = anchor.run();
     if (threadIdx.x == 0) sums[row] = sum;
     __syncthreads();  // before the next anchor takes the room
@@ -305,7 +340,9 @@ cudaError_t launch_all(const OrderAwareTriplet& args, void* loss, unsigned char*
   const bool shared = room <= triplet_cuda_shared_bytes;
   const int64_t rooms = shared ? args.anchors : std::min(args.anchors, triplet_cuda_max_rooms);
   unsigned char* memory = shared ? nullptr : workspace + order_aware_triplet_cuda_workspace(args) - rooms * room;
-  const auto kernel = args.squared ? anchors_kernel<T, true> : anchors_kernel<T, false>;
+  const auto kernel = args.gains     ? args.squared ? anchors_kernel<T, true, true> : anchors_kernel<T, false, true>
+                      : args.squared ? anchors_kernel<T, true, false>
+                                     : anchors_kernel<T, false, false>;
   const unsigned grid = unsigned(std::min<int64_t>(rooms, 1 << 30));
   cudaError_t error = launch(kernel, grid, threads, shared ? size_t(room) : 0, stream, args, sums, memory, room);
   if (error != cudaSuccess) return error;

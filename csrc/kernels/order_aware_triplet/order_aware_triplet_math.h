@@ -48,7 +48,8 @@ FH_HD inline T pair_weight(bool positive_first, Potentials<T> positive, Potentia
 }
 
 // What an item at hand adds to the sum of the weights over all pairs, with so many items of the other side before and
-// behind it. Those of the same average rank are neither.
+// behind it; where gains are given, a positive adds its gain times that, and a negative has sums of gains for numbers
+// of items. Those of the same average rank are neither.
 FH_HD inline double weight_share(bool positive, Potentials<double> item, double before, double behind) {
   return positive ? item.second * before - item.first * behind : item.first * before - item.second * behind;
 }
@@ -58,10 +59,10 @@ FH_HD inline double weight_normalizer(double weight_sum, double pairs) {
   return weight_sum > 0 ? pairs / weight_sum : 0.0;
 }
 // The factor that weights which are not brought to one still have: 1 / N+ for AP, 1 / ideal DCG for NDCG, where
-// `ideal` is the sum of the values of the first N+ ranks.
+// `ideal` is the sum of the values of the first N+ ranks, times gains in falling order.
 FH_HD inline double weight_factor(Weighting weighting, double positives, double ideal) {
   if (weighting == Weighting::delta_ap) return 1.0 / positives;
-  return weighting == Weighting::delta_ndcg ? 1.0 / ideal : 1.0;
+  return weighting == Weighting::delta_ndcg && ideal != 0.0 ? 1.0 / ideal : 1.0;
 }
 
 // max(0, x), where NaN stays NaN.
@@ -69,6 +70,11 @@ template <class T>
 FH_HD inline T hinge(T x) {
   return x <= T(0) ? T(0) : x;
 }
+
+// The weights of a positive's pairs are multiplied by its gain over the highest of its anchor. A gain below 0 counts as
+// 0, and one that is not finite makes a weight NaN.
+FH_HD inline double higher_gain(double highest, double gain) { return gain > highest || gain != gain ? gain : highest; }
+FH_HD inline double relative_gain(double gain, double highest) { return highest == 0.0 ? 0.0 : hinge(gain) / highest; }
 
 // The derivative of weight * hinge^2 / 2, or of weight * hinge, by the positive's distance.
 template <class T>

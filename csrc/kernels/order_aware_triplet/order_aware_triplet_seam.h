@@ -17,6 +17,7 @@ template <class T>
 struct TripletPositives {
   const T* reach;  // (P) margin + distance
   const T *first, *second;
+  const T* gain;          // (P) factor on the weights; null where each is 1
   const int32_t* before;  // (P) how many of the anchor's negatives stand before it
   double* slope;          // (P) added to
   int64_t count;

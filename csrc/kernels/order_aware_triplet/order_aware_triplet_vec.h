@@ -18,7 +18,7 @@ enum class Place { before, between, behind };  // of the negatives of a vector, 
 
 alignas(64) constexpr float lane_numbers[16] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
 
-template <bool squared, bool counted, int width>
+template <bool squared, bool counted, bool graded, int width>
 class PositiveGroup {
  public:
   PositiveGroup(const TripletTile<float>& tile, int64_t i) : tile_(tile), i_(i) {
@@ -27,6 +27,7 @@ class PositiveGroup {
       reach_[k] = broadcast(p.reach[i + k]);
       first_[k] = broadcast(p.first[i + k]);
       second_[k] = broadcast(p.second[i + k]);
+      if constexpr (graded) gain_[k] = broadcast(p.gain[i + k]);
       before_[k] = broadcast(float(p.before[i + k] - tile.negatives.offset));
       slope_[k] = broadcast(0.0f);
     }
@@ -69,6 +70,7 @@ class PositiveGroup {
         weight = select(less(at, before_[k]), second_[k] - second, weight);
         hinge = select(live, hinge, zero);
       }
+      if constexpr (graded) weight = gain_[k] * weight;
       const Vec slope = squared ? weight * hinge : select(greater_equal(zero, hinge), zero, weight);
       loss_ = fma(squared ? slope : weight, hinge, loss_);
       slope_[k] = slope_[k] + slope;
@@ -80,11 +82,11 @@ class PositiveGroup {
 
   const TripletTile<float>& tile_;
   int64_t i_, nonzero_ = 0;
-  Vec reach_[width], first_[width], second_[width], before_[width], slope_[width];
+  Vec reach_[width], first_[width], second_[width], gain_[graded ? width : 1], before_[width], slope_[width];
   Vec loss_ = broadcast(0.0f);
 };
 
-template <bool squared, bool counted>
+template <bool squared, bool counted, bool graded>
 inline TripletTileSum triplet_tile_vec(const TripletTile<float>& tile) {
   constexpr int width = Vec::registers / 8;  // as many positives as the registers hold
   TripletTileSum total{0, 0};
@@ -93,9 +95,15 @@ inline TripletTileSum triplet_tile_vec(const TripletTile<float>& tile) {
     total.nonzero += part.nonzero;
   };
   int64_t i = 0;
-  for (; i + width <= tile.positives.count; i += width) add(PositiveGroup<squared, counted, width>(tile, i)());
-  for (; i < tile.positives.count; ++i) add(PositiveGroup<squared, counted, 1>(tile, i)());
+  for (; i + width <= tile.positives.count; i += width) add(PositiveGroup<squared, counted, graded, width>(tile, i)());
+  for (; i < tile.positives.count; ++i) add(PositiveGroup<squared, counted, graded, 1>(tile, i)());
   return total;
+}
+
+template <bool squared, bool counted>
+inline TripletTileSum triplet_tile_vec(const TripletTile<float>& tile) {
+  return tile.positives.gain ? triplet_tile_vec<squared, counted, true>(tile)
+                             : triplet_tile_vec<squared, counted, false>(tile);
 }
 
 inline TripletTileSum triplet_tile(const TripletTile<float>& tile) {
