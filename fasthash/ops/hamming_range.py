@@ -33,8 +33,8 @@ def hamming_range(
         radius: largest distance in bits, >= 0. From 8 W on every code is within it.
         ids: (N,) int64 ids of the codes on the same device, in any order; None stands for positions. An id that several
             codes have is returned for each of them.
-        allow: (ceil(N / 8),) uint8 on the same device: code n may be found where bit n in `numpy.packbits` order is
-            set; spare bits are ignored. One mask for all queries.
+        allow: (ceil(N / 8),) uint8 on the same device, `fasthash.pack_codes(mask)` of a bool mask (N,): code n may be
+            found where bit n in `numpy.packbits` order is set; spare bits are ignored. One mask for all queries.
 
     Returns:
         `HammingRange` with offsets (Q + 1,) int64, distances (total,) int32 in bits and ids (total,) int64. Query q has

@@ -33,9 +33,9 @@ def hamming_topk(
         k: how many, `1 <= k <= N`. Effort grows with N + k, so `k = N` sorts the whole database.
         ids: (N,) int64 ids of the codes on the same device, in any order. An id that several codes have is returned for
             each of them, in no specified order among equal distances.
-        allow: (ceil(N / 8),) uint8 on the same device: code n may be found where bit n in `numpy.packbits` order is
-            set; spare bits are ignored. One mask for all queries. It acts inside the search: where it leaves k codes or
-            more, k are found.
+        allow: (ceil(N / 8),) uint8 on the same device, `fasthash.pack_codes(mask)` of a bool mask (N,): code n may be
+            found where bit n in `numpy.packbits` order is set; spare bits are ignored. One mask for all queries. It
+            acts inside the search: where it leaves k codes or more, k are found.
 
     Returns:
         `HammingTopK` with distances (Q, k) int32 in bits and ids (Q, k) int64. Where `allow` leaves fewer than k codes
@@ -51,7 +51,7 @@ def hamming_topk(
     bytes.
 
     Example:
-        >>> even = torch.from_numpy(numpy.packbits(numpy.arange(len(database)) % 2 == 0))
+        >>> even = fasthash.pack_codes(torch.arange(len(database)) % 2 == 0)
         >>> distances, ids = fasthash.hamming_topk(queries, database, k=10, allow=even)
 
     Source: counting in place of heaps follows Faiss (Douze et al., "The Faiss library", arXiv 2401.08281); the order of
