@@ -6,6 +6,10 @@
 #include "hamming_scan/hamming_math.h"
 #include "hamming_scan/hamming_scan.h"
 
+#if defined(__x86_64__)
+#include <cpuid.h>
+#endif
+
 namespace fasthash {
 namespace {
 
@@ -95,6 +99,16 @@ void scan_all_scalar(const ScanRun& run, int32_t* distances) {
 }
 
 ScanBelow* select_scan_below() { return below_variants.select(); }
+bool asks_ahead() {
+#if defined(__x86_64__)
+  unsigned eax = 0, ebx = 0, ecx = 0, edx = 0;
+  if (!__get_cpuid(0, &eax, &ebx, &ecx, &edx) || ebx != signature_AMD_ebx) return true;
+  __get_cpuid(1, &eax, &ebx, &ecx, &edx);
+  return ((eax >> 8) & 0xf) + ((eax >> 20) & 0xff) != 0x19;
+#else
+  return true;
+#endif
+}
 ScanBelowMany* select_scan_below_many() { return below_many_variants.select(); }
 ScanAll* select_scan_all() { return all_variants.select(); }
 

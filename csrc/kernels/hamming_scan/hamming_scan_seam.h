@@ -57,6 +57,9 @@ using ScanAll = void(const ScanRun& run, int32_t* distances);
 
 // The variants of the machine in use.
 ScanBelow* select_scan_below();
+// Whether a walk through memory is faster where the program asks for what it needs ahead. Not on AMD's family 19h
+// (Zen 3 and 4), whose own prefetching does better alone.
+bool asks_ahead();
 ScanBelowMany* select_scan_below_many();
 ScanAll* select_scan_all();
 

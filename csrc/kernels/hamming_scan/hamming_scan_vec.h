@@ -98,7 +98,7 @@ class Scan {
 };
 
 // Codes of many words: `queries` against `groups` groups at a time. A code near enough is taken from the registers.
-template <int queries, int groups>
+template <int queries, int groups, bool ahead>
 class LongScan {
  public:
   LongScan(const ScanRun* runs, const int32_t* thresholds) : runs_(runs), words_(runs->words), count_(runs->count) {
@@ -137,7 +137,7 @@ class LongScan {
   }
 
   void add_word(const char* at, int64_t w, BitSum (&sums)[queries][groups]) const {
-    if (queries == 1) __builtin_prefetch(at + w * 64 + read_ahead);
+    if (ahead) __builtin_prefetch(at + w * 64 + read_ahead);
     Lanes codes[groups];
     for (int g = 0; g < groups; ++g) codes[g] = load(at + (g * words_ + w) * 64);
     for (int q = 0; q < queries; ++q) {
@@ -186,14 +186,18 @@ inline int64_t scan_below(const ScanRun& run, int32_t threshold, Hit* hits) {
     case 2: return Scan<2>(run).below(threshold, hits);
     default: break;
   }
+  static const bool ahead = fasthash::asks_ahead();
   int64_t found = 0;
-  LongScan<1, groups_alone>(&run, &threshold).below(&hits, &found);
+  if (ahead)
+    LongScan<1, groups_alone, true>(&run, &threshold).below(&hits, &found);
+  else
+    LongScan<1, groups_alone, false>(&run, &threshold).below(&hits, &found);
   return found;
 }
 
 inline void scan_below_many(const ScanRun* runs, const int32_t* thresholds, Hit* const* hits, int64_t* found) {
   for (int q = 0; q < fasthash::scan_queries; q += queries_at_once)
-    LongScan<queries_at_once, batch>(runs + q, thresholds + q).below(hits + q, found + q);
+    LongScan<queries_at_once, batch, false>(runs + q, thresholds + q).below(hits + q, found + q);
 }
 
 inline void scan_all(const ScanRun& run, int32_t* distances) {
