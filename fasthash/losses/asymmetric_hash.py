@@ -106,7 +106,7 @@ class AsymmetricHashLoss(nn.Module):
             ValueError: shapes, dtypes or devices that do not fit, values that are not finite, labels that are missing.
         """
         _checks.require(indices_tuple is None, _NAME, "indices_tuple", "None: every pair counts", "a tuple")
-        if ref_emb is not None and not ref_emb.is_floating_point():
+        if isinstance(ref_emb, Tensor) and not ref_emb.is_floating_point():
             ref_emb = ref_emb.to(torch.float32)
         check_embeddings(_NAME, embeddings, ref_emb, self.check_finite)
         self._check_items(embeddings, ref_emb, ref_codes, positions)
