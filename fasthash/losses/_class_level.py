@@ -96,8 +96,7 @@ class ClassLevelLoss(nn.Module):
         if ref_emb is not None or ref_labels is not None:
             argument = "ref_labels" if ref_emb is None else "ref_emb"
             raise ValueError(f"{self._name}: {argument} must be None in a loss over classes, got a tensor")
-        if not isinstance(embeddings, Tensor):
-            _checks.require_tensor(self._name, "embeddings", embeddings)
+        _checks.require_tensor(self._name, "embeddings", embeddings)
         checking = self._checks_values(embeddings)
         # Looking at the result costs next to nothing; what it hides, or what it would spoil, is looked at first.
         late = checking and self._shows_bad_values() and embeddings.device.type == "cpu"
