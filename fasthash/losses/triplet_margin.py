@@ -112,9 +112,9 @@ class _TripletLoss(HasMargin, nn.Module):
         """The loss of the triplets that a miner names, one by one."""
         anchors, positives, negatives = indices_tuple
         items = a if b is None else b
-        values = a.device.type == "cpu" and not torch.compiler.is_compiling()
+        reading = a.device.type == "cpu" and not torch.compiler.is_compiling()
         for name, index, size in (("a", anchors, len(a)), ("p", positives, len(items)), ("n", negatives, len(items))):
-            check_index(self._name, name, index, size, length=len(anchors), values=values)
+            check_index(self._name, name, index, size, length=len(anchors), values=reading)
         few = not torch.compiler.is_compiling() and len(anchors) * a.shape[1] <= len(a) * len(items)
         matrix = None if few else distance_matrix(a, b, squared=squared, backend=self.backend)
 
