@@ -23,12 +23,19 @@ def require(condition: bool, op: str, argument: str, expected: str | Callable[[]
         raise ValueError(f"{op}: {argument} must be {text}, got {got}")
 
 
+def require_tensor(op: str, argument: str, value: object) -> None:
+    """Refuses with TypeError what is no tensor, such as a list or an array."""
+    if not isinstance(value, Tensor):
+        raise TypeError(f"{op}: {argument} must be a torch.Tensor, got {type(value).__name__}")
+
+
 def require_dtype(op: str, argument: str, tensor: Tensor, allowed: Sequence[torch.dtype]) -> None:
-    """Refuses a tensor whose dtype is not one of `allowed`."""
-    names = ", ".join(str(dtype).removeprefix("torch.") for dtype in allowed)
-    require(
-        tensor.dtype in allowed, op, argument, f"a tensor of dtype {names}", str(tensor.dtype).removeprefix("torch.")
-    )
+    """Refuses what is no tensor, and a tensor whose dtype is not one of `allowed`."""
+    require_tensor(op, argument, tensor)
+    if tensor.dtype not in allowed:
+        names = ", ".join(str(dtype).removeprefix("torch.") for dtype in allowed)
+        got = str(tensor.dtype).removeprefix("torch.")
+        raise ValueError(f"{op}: {argument} must be a tensor of dtype {names}, got {got}")
 
 
 def require_packed(op: str, argument: str, tensor: Tensor) -> None:

@@ -18,6 +18,7 @@ def check_kind(op: str, name: str, labels: Tensor, check_finite: bool | None = N
 
     Ids that come as a column (rows, 1) are no multi-hot rows: all but 0 would be one label.
     """
+    _checks.require_tensor(op, name, labels)
     shape = tuple(labels.shape)
     _checks.require(labels.dim() in (1, 2), op, name, "1-D ids or 2-D multi-hot rows", shape)
     if labels.dim() == 1:

@@ -12,6 +12,7 @@ from torch import Tensor
 from fasthash import _checks, ops
 from fasthash.index import pieces
 from fasthash.index.code_store import CodeStore
+from fasthash.index.ids import Ids, as_tensor
 from fasthash.index.merge import PADDING_ID, padding
 from fasthash.index.pieces import Piece
 from fasthash.index.storage import IndexState, has_spare_bits, read_index, width_of, write_index
@@ -31,6 +32,8 @@ class HammingIndex:
     that searches read (`fasthash.PackedDatabase`). Results come in the order (distance, id), the same bit for bit on
     every device. Ids are unique and >= 0; those the index gives are a counter that only grows and is saved with the
     index, so that none is ever used twice.
+
+    Ids may be tensors, lists or arrays.
 
     Args:
         bits: code length K >= 1.
@@ -99,7 +102,7 @@ class HammingIndex:
         rest += "" if self._file is None else f", file={self._file!r}"
         return f"HammingIndex(bits={self._bits}, codes={len(self)}, device={str(self._device)!r}{rest})"
 
-    def add(self, codes: Tensor, ids: Tensor | None = None) -> Tensor:
+    def add(self, codes: Tensor, ids: Ids | None = None) -> Tensor:
         """Adds codes; on an error nothing is added.
 
         Ids above all others are added in place, with room that doubles when it is used up, so that many small calls
@@ -128,7 +131,7 @@ class HammingIndex:
             self._store = store
         return ids
 
-    def remove(self, ids: Tensor) -> int:
+    def remove(self, ids: Ids) -> int:
         """Removes codes; on an error nothing is removed. Needs memory for a second copy of the index for a while.
 
         Automatic ids never use a removed id again; it may be given to `add`.
@@ -150,7 +153,7 @@ class HammingIndex:
             self._store = self._store.without(positions)
         return len(positions)
 
-    def get(self, ids: Tensor) -> Tensor:
+    def get(self, ids: Ids) -> Tensor:
         """The codes with these ids.
 
         Args:
@@ -164,7 +167,7 @@ class HammingIndex:
         """
         return self._store.rows(self._positions(ids))
 
-    def search(self, queries: Tensor, k: int, allow: Tensor | None = None) -> HammingTopK:
+    def search(self, queries: Tensor, k: int, allow: Ids | None = None) -> HammingTopK:
         """The k nearest codes of each query.
 
         Args:
@@ -189,7 +192,7 @@ class HammingIndex:
         found = pieces.nearest(queries, parts, k)
         return found._replace(ids=_named(found.ids, ids))
 
-    def range_search(self, queries: Tensor, radius: int, allow: Tensor | None = None) -> HammingRange:
+    def range_search(self, queries: Tensor, radius: int, allow: Ids | None = None) -> HammingRange:
         """All codes within a Hamming distance of each query.
 
         Args:
@@ -281,7 +284,7 @@ class HammingIndex:
     def _pinned(self) -> bool:
         return self._storage == "host" and self._device.type == "cuda"
 
-    def _candidates(self, allow: Tensor | None) -> tuple[Iterable[Piece], Tensor]:
+    def _candidates(self, allow: Ids | None) -> tuple[Iterable[Piece], Tensor]:
         """The codes to search, in pieces on the device, and the ids of their positions."""
         database, ids = self._store.database, self._store.ids
         allowed = None if allow is None else self._allowed(allow)
@@ -292,8 +295,9 @@ class HammingIndex:
             return [Piece(0, database.to(self._device), mask)], ids
         return pieces.streamed(database, mask, self._device), ids
 
-    def _allowed(self, allow: Tensor) -> Tensor:
+    def _allowed(self, allow: Ids) -> Tensor:
         """The codes that may be found: (N,) bool, or, where they are few, their positions int64, ascending."""
+        allow = as_tensor(_NAME, "allow", allow, self._place)
         self._check_device("allow", allow)
         if allow.dtype == torch.bool:
             _checks.require(allow.shape == (len(self),), _NAME, "allow", f"of shape ({len(self)},)", tuple(allow.shape))
@@ -306,8 +310,9 @@ class HammingIndex:
             return few
         return torch.zeros(len(self), dtype=torch.bool, device=self._place).index_fill_(0, positions, True)
 
-    def _positions(self, ids: Tensor) -> Tensor:
+    def _positions(self, ids: Ids) -> Tensor:
         """Where ids are; refuses those that the index does not hold."""
+        ids = as_tensor(_NAME, "ids", ids, self._place)
         self._check_device("ids", ids)
         ids = self._integers("ids", ids)
         positions, known = self._store.find(ids)
@@ -349,8 +354,9 @@ class HammingIndex:
         _checks.require(end <= _MAX_ID, _NAME, "ids", "given once automatic ids have run out", "None")
         return torch.arange(self._next_id, end, device=self._place)
 
-    def _checked_ids(self, ids: Tensor, count: int) -> Tensor:
+    def _checked_ids(self, ids: Ids, count: int) -> Tensor:
         """Ids of new codes as int64, where they will be stored: a copy."""
+        ids = as_tensor(_NAME, "ids", ids, self._place)
         _checks.require_dtype(_NAME, "ids", ids, _checks.SIGNED_INTEGERS)
         _checks.require(ids.shape == (count,), _NAME, "ids", f"of shape ({count},)", tuple(ids.shape))
         self._check_device("ids", ids)

@@ -14,6 +14,9 @@ from fasthash._labels import check_kind
 from fasthash.losses._class_softmax import BACKENDS
 from fasthash.losses._distributed import gather_batch
 from fasthash.losses._inputs import check_embeddings
+from fasthash.losses.relation import check_index, check_number
+
+_NAMES = {3: ("a", "p", "n"), 4: ("a1", "p", "a2", "n")}  # what a miner's triplets and pairs are made of
 
 
 class ClassLevelLoss(nn.Module):
@@ -27,8 +30,9 @@ class ClassLevelLoss(nn.Module):
     Args:
         num_classes: C.
         embedding_size: K.
-        check_finite: refuse NaN and infinite embeddings or labels, and ids outside of 0..C-1; None does so on the CPU,
-            but not on CUDA, where it would wait for the device, nor under `torch.compile`.
+        check_finite: refuse NaN and infinite embeddings or labels, ids outside of 0..C-1, and mined indices that are no
+            rows; None does so on the CPU, but not on CUDA, where it would wait for the device, nor under
+            `torch.compile`.
         gather: join the batches of all ranks of a distributed run first, see `losses._distributed`.
         backend: `fused`, or `reference` in plain PyTorch for double backward and `torch.func`.
 
@@ -85,12 +89,14 @@ class ClassLevelLoss(nn.Module):
             () float32, or float64 for float64 embeddings.
 
         Raises:
-            ValueError: shapes, dtypes, devices or ids that do not fit, values that are not finite, no labels, or
-                reference embeddings.
+            ValueError: shapes, dtypes, devices, ids or indices that do not fit, values that are not finite, no labels,
+                or reference embeddings.
+            TypeError: an argument that is no tensor.
         """
         if ref_emb is not None or ref_labels is not None:
             argument = "ref_labels" if ref_emb is None else "ref_emb"
             raise ValueError(f"{self._name}: {argument} must be None in a loss over classes, got a tensor")
+        _checks.require_tensor(self._name, "embeddings", embeddings)
         checking = self._checks_values(embeddings)
         # Looking at the result costs next to nothing; what it hides, or what it would spoil, is looked at first.
         late = checking and self._shows_bad_values() and embeddings.device.type == "cpu"
@@ -98,6 +104,8 @@ class ClassLevelLoss(nn.Module):
         if self.gather:
             self._require(indices_tuple is None, "indices_tuple", "None where gather=True", "a tuple")
             embeddings, labels = gather_batch(self._name, embeddings, labels)
+        if indices_tuple is not None:
+            self._check_indices(indices_tuple, embeddings.shape[0], checking)
         if not late:
             return self._computed(embeddings, labels, indices_tuple)
         try:
@@ -137,9 +145,14 @@ class ClassLevelLoss(nn.Module):
             low, high, last = int(labels.min()), int(labels.max()), self.num_classes - 1
             self._require(low >= 0 and high <= last, "labels", f"ids in 0..{last}", f"{low}..{high}")
 
+    def _check_indices(self, indices_tuple: Sequence[Tensor], batch: int, values: bool) -> None:
+        check_number(self._name, indices_tuple)
+        for name, index in zip(_NAMES[len(indices_tuple)], indices_tuple, strict=True):
+            check_index(self._name, name, index, batch, values=values)
+
     def _checked(self, embeddings: Tensor, labels: Tensor | None, values: bool) -> Tensor:
         """The labels, ids as int64, after all checks; those of values on request."""
-        if labels is not None and self._is_usual(embeddings, labels):
+        if isinstance(labels, Tensor) and self._is_usual(embeddings, labels):
             if values:
                 self._check_values(embeddings, labels)
             return labels

@@ -56,6 +56,7 @@ def relation_of(
         relation = relation_from_indices(indices_tuple, anchors, items)
     elif similarity is not None:
         _checks.require(labels is None, name, "labels", "None where similarity is given", "both")
+        _checks.require_tensor(name, "similarity", similarity)
         shape = tuple(similarity.shape)
         _checks.require(shape == (anchors, items), name, "similarity", lambda: f"of shape {(anchors, items)}", shape)
         if similarity.is_floating_point():
@@ -132,5 +133,6 @@ def squared_distances(anchors: Tensor, items: Tensor) -> Tensor:
 
 
 def _require_length(name: str, labels: Tensor, argument: str, length: int) -> None:
+    _checks.require_tensor(name, argument, labels)
     fits = labels.dim() > 0 and labels.shape[0] == length
     _checks.require(fits, name, argument, lambda: f"of length {length}", tuple(labels.shape))

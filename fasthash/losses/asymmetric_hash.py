@@ -32,9 +32,9 @@ class AsymmetricHashLoss(nn.Module):
 
     Args:
         dissimilar: 0 or more; 1 makes similarities ±1. None balances them so that they sum to 0: over the pairs of the
-            call, or with `ref_codes` over all pairs of its items, as its own argument says.
+            call; with `ref_codes` it is theirs.
         quantization: weight of the distance between an anchor's relaxed code and its own binary code; needs
-            `ref_codes` and positions.
+            `ref_codes` and positions. That of `ref_codes`, for their updates, is of its own: give both the same.
         length_scale: multiply by 12 / K, as code of ExchNet's group does, so that the loss does not grow with K.
         gather: take the batch of all ranks; see `losses` about what that means for gradients.
         check_finite: refuse NaN and infinite embeddings and multi-hot labels; None does so on the CPU, but not on CUDA
@@ -106,7 +106,7 @@ class AsymmetricHashLoss(nn.Module):
             ValueError: shapes, dtypes or devices that do not fit, values that are not finite, labels that are missing.
         """
         _checks.require(indices_tuple is None, _NAME, "indices_tuple", "None: every pair counts", "a tuple")
-        if ref_emb is not None and not ref_emb.is_floating_point():
+        if isinstance(ref_emb, Tensor) and not ref_emb.is_floating_point():
             ref_emb = ref_emb.to(torch.float32)
         check_embeddings(_NAME, embeddings, ref_emb, self.check_finite)
         self._check_items(embeddings, ref_emb, ref_codes, positions)
@@ -133,10 +133,10 @@ class AsymmetricHashLoss(nn.Module):
         fits = embeddings.shape[1] == ref_codes.bits
         _checks.require(fits, _NAME, "embeddings", f"of {ref_codes.bits} bits like ref_codes", embeddings.shape[1])
         _checks.require_same_device(_NAME, "ref_codes", ref_codes.codes, embeddings.device)
+        ours, theirs = self.dissimilar, ref_codes.dissimilar
+        _checks.require(ours in (None, theirs), _NAME, "dissimilar", f"None or that of ref_codes ({theirs})", ours)
         if positions is not None:
-            _checks.require_dtype(_NAME, "positions", positions, (torch.int64,))
-            expected = positions.shape == embeddings.shape[:1]
-            _checks.require(expected, _NAME, "positions", "of shape (batch,)", tuple(positions.shape))
+            ref_codes.check_positions(_NAME, positions, embeddings)
         elif self.quantization:
             raise ValueError(f"{_NAME}: positions must be given where quantization is not 0, got None")
 

@@ -32,8 +32,9 @@ class BinaryLoss(nn.Module):
         inner: called as `inner(codes, labels, indices_tuple, ref_codes, ref_labels)` up to the last that was given, or
             as `inner(sentence_features, labels)`.
         hash_layer: a module from embeddings to `HashOutput`, such as `fasthash.nn.HashLayer(features, bits)`; None for
-            `fasthash.nn.HashActivation()`, as many bits as the embeddings have values. Sharpness, the kind of penalty
-            and the gradient amplifier are the layer's.
+            `fasthash.nn.HashActivation()`, as many bits as the embeddings have values, which is all that suits a loss
+            that truncates them, such as MatryoshkaLoss of sentence-transformers. Sharpness, the kind of penalty and the
+            gradient amplifier are the layer's.
         quantization: weight of the layer's penalty, >= 0.
         schedule: the sharpness at each step, see `fasthash.nn.schedules`; a step is a call in training mode. The number
             of steps is saved in `state_dict`. None leaves the sharpness alone: so it has to be where the loss is
@@ -42,9 +43,9 @@ class BinaryLoss(nn.Module):
             for the device, nor under `torch.compile`.
 
     Raises:
-        ValueError: a negative or infinite weight, a schedule for a layer that has no `set_sharpness`; in the call,
-            embeddings that are not (B, K) of a floating dtype or not finite, and inner losses with a gradient cache,
-            which embed once more in backward.
+        ValueError: no loss, a negative or infinite weight, a schedule for a layer that has no `set_sharpness`; in the
+            call, embeddings that are not (B, K) of a floating dtype or not finite, a layer that returns something else,
+            and inner losses with a gradient cache, which embed once more in backward.
 
     Source: growing sharpness is the continuation of HashNet (Cao et al., ICCV 2017). Putting codes under a given loss
     is this library's.
@@ -67,6 +68,9 @@ class BinaryLoss(nn.Module):
     ) -> None:
         super().__init__()
         _checks.require_finite_number(_NAME, "quantization", quantization, nonnegative=True)
+        _checks.require(_is_made(inner), _NAME, "inner", "a loss, not its class", inner)
+        known = hash_layer is None or _is_made(hash_layer)
+        _checks.require(known, _NAME, "hash_layer", "None or a layer, not its class", hash_layer)
         self.inner = inner
         self.hash_layer: Any = HashActivation(check_finite=False) if hash_layer is None else hash_layer
         self.quantization = quantization
@@ -139,6 +143,11 @@ class BinaryLoss(nn.Module):
         def encode(module: nn.Module, inputs: Any, output: dict[str, Any]) -> dict[str, Any]:
             values = output["sentence_embedding"]
             check_embeddings(_NAME, values, None, self.check_finite)
+            taken, width = getattr(self.hash_layer, "in_features", None), values.shape[1]
+            expected = (
+                f"of {taken} columns for hash_layer (losses that truncate, like MatryoshkaLoss, work without one)"
+            )
+            _checks.require(taken in (None, width), _NAME, "embeddings", expected, width)
             out = self._coded(values)
             penalties.append(out.penalty)
             return {**output, "sentence_embedding": out.codes}
@@ -152,6 +161,9 @@ class BinaryLoss(nn.Module):
 
     def _coded(self, embeddings: Tensor) -> HashOutput:
         out: HashOutput = self.hash_layer(embeddings)
+        if not (hasattr(out, "codes") and hasattr(out, "penalty")):
+            expected = "a module that returns a HashOutput, as fasthash.nn.HashLayer does"
+            raise ValueError(f"{_NAME}: hash_layer must be {expected}, got one that returns {type(out).__name__}")
         return out
 
     def _sum(self, loss: Any, penalty: Tensor) -> Any:
@@ -183,3 +195,7 @@ class BinaryLoss(nn.Module):
     def extra_repr(self) -> str:
         """Shown by print(loss)."""
         return f"quantization={self.quantization}, schedule={self.schedule!r}"
+
+
+def _is_made(module: object) -> bool:
+    return callable(module) and not isinstance(module, type)

@@ -25,10 +25,12 @@ class CodeBank(nn.Module):
         size: number of slots N.
         bits: K of the embeddings.
         classes: number of columns C of multi-hot labels; None for class ids.
+        check_finite: refuse NaN and infinite embeddings or labels; None does so on the CPU, but not on CUDA, where it
+            would wait for the device, nor under `torch.compile`.
 
     Raises:
-        ValueError: a size below 1, one class; in calls, shapes that do not fit, indices outside of 0..N-1, or, on the
-            CPU, multi-hot rows that are not finite.
+        ValueError: a size below 1, one class; in calls, shapes or dtypes that do not fit, indices outside of 0..N-1, or
+            values that are not finite.
 
     Memory: 4 N K bytes, and 8 N or N C of labels.
 
@@ -46,7 +48,7 @@ class CodeBank(nn.Module):
     filled: Tensor
     pointer: Tensor
 
-    def __init__(self, size: int, bits: int, classes: int | None = None) -> None:
+    def __init__(self, size: int, bits: int, classes: int | None = None, *, check_finite: bool | None = None) -> None:
         super().__init__()
         for argument, value in (("size", size), ("bits", bits)):
             _checks.require(value >= 1, _NAME, argument, ">= 1", value)
@@ -56,6 +58,7 @@ class CodeBank(nn.Module):
         self.register_buffer("row_labels", torch.zeros(shape, dtype=dtype))
         self.register_buffer("filled", torch.zeros(size, dtype=torch.bool))
         self.register_buffer("pointer", torch.zeros((), dtype=torch.int64))
+        self.check_finite = check_finite
         self._full = False  # once it is, nothing is chosen, and no device waited for
 
     def __len__(self) -> int:
@@ -71,25 +74,29 @@ class CodeBank(nn.Module):
         Args:
             embeddings: (B, K) of any floating dtype, kept as float32.
             labels: (B,) ids, or (B, C) multi-hot rows where the bank has classes.
-            indices: (B,) int64 slots, one for each item; where one occurs twice, which item stays is not specified.
+            indices: (B,) integer slots, one for each item; where one occurs twice, which item stays is not specified.
                 None takes the next slots in turn.
         """
         size, bits = self.rows.shape
+        _checks.require_dtype(_NAME, "embeddings", embeddings, _checks.FLOATS)
+        _checks.require_tensor(_NAME, "labels", labels)
         batch = embeddings.shape[0]
         shape = tuple(embeddings.shape)
         fits = embeddings.dim() == 2 and embeddings.shape[1] == bits
         _checks.require(fits, _NAME, "embeddings", f"of shape (batch, {bits})", shape)
         expected = (batch, *self.row_labels.shape[1:])
         _checks.require(tuple(labels.shape) == expected, _NAME, "labels", f"of shape {expected}", tuple(labels.shape))
-        check_kind(_NAME, "labels", labels)
+        check_kind(_NAME, "labels", labels, self.check_finite)
+        _checks.require_finite(self.check_finite, _NAME, "embeddings", embeddings)
         if indices is None:
             _checks.require(batch <= size, _NAME, "embeddings", f"at most {size} rows, the size of the bank", batch)
             indices = (self.pointer + torch.arange(batch, device=self.rows.device)) % size
             self.pointer.add_(batch).remainder_(size)
         else:
+            _checks.require_dtype(_NAME, "indices", indices, _checks.SIGNED_INTEGERS)
             given = tuple(indices.shape)
             _checks.require(given == (batch,), _NAME, "indices", f"of shape {(batch,)}", given)
-            indices = indices.to(self.rows.device)
+            indices = indices.to(self.rows.device, torch.int64)
             if indices.device.type == "cpu" and batch > 0 and not torch.compiler.is_compiling():
                 low, high = int(indices.min()), int(indices.max())
                 _checks.require(low >= 0 and high < size, _NAME, "indices", f"in 0..{size - 1}", f"{low}..{high}")

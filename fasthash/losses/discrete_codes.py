@@ -40,7 +40,8 @@ class DiscreteCodes(nn.Module):
         codes: (N, K) int8 to begin with; None draws them at random, from torch's generator.
         dissimilar: what a pair without a common label counts as, negative; None balances all N * N pairs, so that
             their similarities sum to 0. Losses and updates use the same number.
-        quantization: weight of the distance between a sample's relaxed code and its own code.
+        quantization: weight of the distance between a sample's relaxed code and its own code, in updates; a loss has
+            its own.
 
     Raises:
         ValueError: labels or codes that are not as described.
@@ -112,6 +113,7 @@ class DiscreteCodes(nn.Module):
         shape = (len(positions), self.bits)
         _checks.require(relaxed.shape == shape, _NAME, "relaxed", f"of shape {shape}", tuple(relaxed.shape))
         _checks.require_finite(check_finite, _NAME, "relaxed", relaxed)
+        self.check_positions(_NAME, positions, relaxed)
         updated = ops.discrete_code_update(
             self.codes,
             relaxed.detach(),
@@ -125,6 +127,22 @@ class DiscreteCodes(nn.Module):
         self.codes.copy_(updated.codes)
         self._sum()
         return updated.changed
+
+    def check_positions(self, op: str, positions: Tensor, rows: Tensor) -> None:
+        """Refuses anything but one int64 position for each row; what is no item on the CPU, where nobody compiles.
+
+        Args:
+            op: name in the error text.
+            positions: to be (B,).
+            rows: (B, K).
+        """
+        _checks.require_dtype(op, "positions", positions, (torch.int64,))
+        fits = positions.shape == rows.shape[:1]
+        _checks.require(fits, op, "positions", "of shape (batch,)", tuple(positions.shape))
+        if positions.device.type == "cpu" and positions.numel() and not torch.compiler.is_compiling():
+            low, high = (int(value) for value in positions.aminmax())
+            last = len(self) - 1
+            _checks.require(low >= 0 and high <= last, op, "positions", f"in 0..{last}", f"{low}..{high}")
 
     def dissimilarity(self) -> Tensor:
         """() float64 b: a pair without a common label has the similarity -b."""

@@ -108,7 +108,7 @@ class ErrorAwareQuantizationLoss(nn.Module):
             embeddings, labels = gather_batch(_NAME, embeddings, labels)
         items = embeddings if ref_emb is None else ref_emb
         signs = [_signs(embeddings), _signs(items)]
-        ids = labels is not None and labels.dim() == 1 and indices_tuple is None and similarity is None
+        ids = isinstance(labels, Tensor) and labels.dim() == 1 and indices_tuple is None and similarity is None
         if self.backend == "fused" and ids:
             labels = check_labels(_NAME, labels, ref_labels, embeddings, ref_emb, self.check_finite)
             weights = self._weights_of_ids(signs, labels, ref_labels)

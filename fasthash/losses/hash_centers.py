@@ -69,20 +69,22 @@ def hadamard_centers(num_classes: int, bits: int, seed: int = 0) -> Tensor:
 
 
 def hash_codebook(num_classes: int, bits: int, method: str = "bernoulli", seed: int = 0) -> Tensor:
-    """Codes of classes as OrthoHash builds them, (C, K) float32 of ±1.
+    """Codes of classes as OrthoHash builds them, (C, K) float32 of ±1, no two of them the same.
 
     Args:
         num_classes: C.
         bits: K.
         method: `bernoulli` draws every bit by a fair coin, `gaussian` takes the signs of normal numbers (the same
-            distribution from other numbers), `max_min` draws codes one by one that are at least 0.61 K from all before
-            and lowers that by 0.01 K after 10,000 refused draws, `hadamard` is `hadamard_centers`.
+            distribution from other numbers), and codes that were there already are drawn anew. `max_min` draws codes
+            one by one that are at least 0.61 K from all before and lowers that by 0.01 K after 10,000 refused draws,
+            `hadamard` is `hadamard_centers`.
         seed: of the random methods.
 
     Raises:
-        ValueError: another method, `num_classes` or `bits` < 1, or for `max_min` more classes than codes.
+        ValueError: another method, `num_classes` or `bits` < 1, or more classes than codes.
 
-    Source: OrthoHash (Hoe et al., NeurIPS 2021, released code); `hadamard` is that of CSQ.
+    Source: OrthoHash (Hoe et al., NeurIPS 2021, released code, where classes can share a code); `hadamard` is that of
+    CSQ.
     """
     op = "hash_codebook"
     _check_sizes(op, num_classes, bits)
@@ -90,11 +92,11 @@ def hash_codebook(num_classes: int, bits: int, method: str = "bernoulli", seed: 
     generator = torch.Generator().manual_seed(seed)
     if method == "hadamard":
         return hadamard_centers(num_classes, bits, seed)
-    if method == "bernoulli":
-        return _fair(num_classes, bits, generator)
-    if method == "gaussian":
-        return torch.where(torch.randn(num_classes, bits, generator=generator) >= 0, 1.0, -1.0)
     _require_enough(op, num_classes, 2**bits)
+    if method == "bernoulli":
+        return _distinct(num_classes, bits, generator, _fair)
+    if method == "gaussian":
+        return _distinct(num_classes, bits, generator, _normal_signs)
     return _far_apart(num_classes, bits, _START * bits, generator, _fair, step=_STEP * bits)
 
 
@@ -147,6 +149,35 @@ def _fair(count: int, bits: int, generator: torch.Generator) -> Tensor:
     return torch.randint(0, 2, (count, bits), generator=generator) * 2.0 - 1.0
 
 
+def _normal_signs(count: int, bits: int, generator: torch.Generator) -> Tensor:
+    return torch.where(torch.randn(count, bits, generator=generator) >= 0, 1.0, -1.0)
+
+
+def _distinct(
+    count: int, bits: int, generator: torch.Generator, draw: Callable[[int, int, torch.Generator], Tensor]
+) -> Tensor:
+    """`count` codes; those that repeat an earlier one are replaced from further draws of as many at once."""
+    codes = draw(count, bits, generator)
+    places = _repeats(codes).nonzero().squeeze(1)
+    while len(places):
+        taken = torch.ones(count, dtype=torch.bool).index_fill_(0, places, False)
+        drawn = torch.cat([codes[taken], draw(count, bits, generator)])
+        new = ~_repeats(drawn)
+        new[: count - len(places)] = False
+        found = drawn[new][: len(places)]
+        codes[places[: len(found)]] = found
+        places = places[len(found) :]
+    return codes
+
+
+def _repeats(codes: Tensor) -> Tensor:
+    """(C,) bool: whether a row occurs before."""
+    distinct, which = torch.unique(codes, dim=0, return_inverse=True)
+    order = torch.arange(len(codes))
+    first = torch.full((len(distinct),), len(codes)).scatter_reduce_(0, which, order, "amin")
+    return first[which] != order
+
+
 def _is_power_of_two(number: int) -> bool:
     return number >= 1 and number & (number - 1) == 0
 
@@ -161,4 +192,6 @@ def _check_sizes(op: str, num_classes: int, bits: int) -> None:
 
 
 def _require_enough(op: str, num_classes: int, codes: int) -> None:
-    _checks.require(num_classes <= codes, op, "num_classes", f"at most {codes}, the codes there are", num_classes)
+    _checks.require(
+        num_classes <= codes, op, "num_classes", lambda: f"at most {codes}, the codes there are", num_classes
+    )

@@ -77,12 +77,12 @@ def relation_from_indices(indices_tuple: Sequence[Tensor], anchors: int, items: 
             `torch.compile` these checks are skipped, as they read values.
     """
     op = "relation_from_indices"
-    _checks.require(len(indices_tuple) in (3, 4), op, "indices_tuple", "of 3 or 4 tensors", f"{len(indices_tuple)}")
+    check_number(op, indices_tuple)
     a1, p, a2, n = indices_tuple if len(indices_tuple) == 4 else _as_pairs(indices_tuple)
     checking = not torch.compiler.is_compiling()
     if checking:
         for name, index, size in (("a1", a1, anchors), ("p", p, items), ("a2", a2, anchors), ("n", n, items)):
-            _check_index(name, index, size)
+            check_index(op, name, index, size)
         for name, index, like, partner in (("p", p, "a1", a1), ("n", n, "a2", a2)):
             expected = f"of length {len(partner)} like {like}"
             _checks.require(len(index) == len(partner), op, f"indices_tuple ({name})", expected, len(index))
@@ -111,11 +111,32 @@ def _as_pairs(triplets: Sequence[Tensor]) -> tuple[Tensor, Tensor, Tensor, Tenso
     return anchors, positives, anchors, negatives
 
 
-def _check_index(name: str, index: Tensor, size: int) -> None:
-    op, argument = "relation_from_indices", f"indices_tuple ({name})"
-    integers = index.dim() == 1 and index.dtype in (torch.int32, torch.int64)
-    got = f"{str(index.dtype).removeprefix('torch.')} of shape {tuple(index.shape)}"
-    _checks.require(integers, op, argument, "a 1-D int64 tensor", got)
-    if index.numel():
+def check_number(op: str, indices_tuple: Sequence[Tensor]) -> None:
+    """Refuses what is neither triplets nor pairs."""
+    number = len(indices_tuple)
+    _checks.require(number in (3, 4), op, "indices_tuple", "of 3 or 4 tensors", number)
+
+
+def check_index(
+    op: str, name: str, index: Tensor, size: int, *, length: int | None = None, values: bool = True
+) -> None:
+    """Refuses anything but a 1-D integer tensor of places.
+
+    Args:
+        op: name in the error text.
+        name: which of a miner's tuple it is.
+        index: the places.
+        size: how many places there are.
+        length: that the index has to have, or None.
+        values: look at the places, too.
+    """
+    argument = f"indices_tuple ({name})"
+    _checks.require_tensor(op, argument, index)
+    fits = index.dim() == 1 and index.dtype in (torch.int32, torch.int64) and (length is None or len(index) == length)
+    if not fits:
+        expected = "a 1-D int64 tensor" if length is None else f"a 1-D int64 tensor of length {length}"
+        got = f"{str(index.dtype).removeprefix('torch.')} of shape {tuple(index.shape)}"
+        raise ValueError(f"{op}: {argument} must be {expected}, got {got}")
+    if values and index.numel():
         low, high = (int(value) for value in index.aminmax())
         _checks.require(low >= 0 and high < size, op, argument, f"in 0..{size - 1}", f"{low}..{high}")

@@ -15,6 +15,7 @@ from fasthash.losses._inputs import check_embeddings, gather_alone, relation_of
 from fasthash.losses._margin import HasMargin
 from fasthash.losses._renamed import OF_BASE, refuse_options
 from fasthash.losses._sums import total
+from fasthash.losses.relation import check_index
 from fasthash.types import REDUCTIONS
 
 _BACKENDS = {"fused": ops, "reference": reference}
@@ -111,8 +112,9 @@ class _TripletLoss(HasMargin, nn.Module):
         """The loss of the triplets that a miner names, one by one."""
         anchors, positives, negatives = indices_tuple
         items = a if b is None else b
+        reading = a.device.type == "cpu" and not torch.compiler.is_compiling()
         for name, index, size in (("a", anchors, len(a)), ("p", positives, len(items)), ("n", negatives, len(items))):
-            self._check_index(name, index, len(anchors), size)
+            check_index(self._name, name, index, size, length=len(anchors), values=reading)
         few = not torch.compiler.is_compiling() and len(anchors) * a.shape[1] <= len(a) * len(items)
         matrix = None if few else distance_matrix(a, b, squared=squared, backend=self.backend)
 
@@ -131,16 +133,6 @@ class _TripletLoss(HasMargin, nn.Module):
         if self.reduction == "mean":
             return total(values) / max(len(values), 1)
         return total(values) / (values.detach() > 0).sum().clamp(min=1)
-
-    def _check_index(self, name: str, index: Tensor, length: int, size: int) -> None:
-        argument = f"indices_tuple ({name})"
-        fits = index.dim() == 1 and index.dtype in (torch.int32, torch.int64) and len(index) == length
-        got = f"{str(index.dtype).removeprefix('torch.')} of shape {tuple(index.shape)}"
-        _checks.require(fits, self._name, argument, lambda: f"a 1-D int64 tensor of length {length}", got)
-        if torch.compiler.is_compiling() or index.device.type != "cpu" or not index.numel():
-            return
-        low, high = (int(value) for value in index.aminmax())
-        _checks.require(low >= 0 and high < size, self._name, argument, f"in 0..{size - 1}", f"{low}..{high}")
 
     def extra_repr(self) -> str:
         """Shown by print(loss)."""

@@ -95,6 +95,8 @@ def discrete_code_update(
     ECCV 2020, use it; the balanced similarities follow code of the latter's group. The rule for bits that rounding
     might have decided is this library's own.
     """
+    for name, each in (("codes", codes), ("relaxed", relaxed), ("relaxed_labels", relaxed_labels)):
+        _checks.require_tensor(_OP, name, each)
     labels = labels if isinstance(labels, LabelGroups) else group_labels(_checked_labels(codes, labels))
     targets, target_of = _targets(codes, relaxed, labels, relaxed_labels, dissimilar)
     _checks.require(0 <= quantization < float("inf"), _OP, "quantization", "a finite number, 0 or more", quantization)
@@ -136,6 +138,7 @@ def _as_words(labels: Tensor) -> Tensor:
 
 
 def _checked_labels(codes: Tensor, labels: Tensor) -> Tensor:
+    _checks.require_tensor(_OP, "labels", labels)
     labels = as_ids(labels)
     packed = labels.dim() == 2 and labels.dtype == torch.uint8 and labels.shape[1] > 0
     fits = packed or (labels.dim() == 1 and labels.dtype == torch.int64)

@@ -33,9 +33,13 @@ def hamming_distance(queries: Tensor, database: Tensor | PackedDatabase) -> Tens
 
     Source: Hamming, "Error Detecting and Error Correcting Codes", Bell System Technical Journal 29 (1950).
     """
-    codes, packed_codes = _database.as_arguments(_OP, queries, database)
-    distances: Tensor = torch.ops.fasthash.hamming_distance.default(queries, codes, packed_codes)
-    return distances
+    try:
+        codes, packed_codes = _database.as_arguments(_OP, queries, database)
+        distances: Tensor = torch.ops.fasthash.hamming_distance.default(queries, codes, packed_codes)
+        return distances
+    except _registration.MISFITS:
+        _registration.refuse_kinds(hamming_distance, locals())
+        raise
 
 
 @torch.library.register_fake("fasthash::hamming_distance")

@@ -54,9 +54,13 @@ def hamming_histogram(
     Source: He, Cakir, Bargal, Sclaroff, "Hashing as Tie-Aware Learning to Rank", CVPR 2018, for metrics as functions of
     such counts; the code is this library's own.
     """
-    codes, packed_codes = _database.as_arguments(_OP, queries, database)
-    labels = [as_ids(labels) for labels in (query_labels, database_labels)]
-    return HammingHistogram(*torch.ops.fasthash.hamming_histogram.default(queries, codes, packed_codes, *labels))
+    try:
+        codes, packed_codes = _database.as_arguments(_OP, queries, database)
+        labels = [as_ids(labels) for labels in (query_labels, database_labels)]
+        return HammingHistogram(*torch.ops.fasthash.hamming_histogram.default(queries, codes, packed_codes, *labels))
+    except _registration.MISFITS:
+        _registration.refuse_kinds(hamming_histogram, locals())
+        raise
 
 
 @torch.library.register_fake("fasthash::hamming_histogram")

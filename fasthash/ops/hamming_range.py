@@ -62,8 +62,12 @@ def hamming_range(
     Source: the search by radius of Norouzi, Punjani, Fleet, "Fast Search in Hamming Space with Multi-Index Hashing",
     CVPR 2012, as a scan of all codes; order and code are this library's own.
     """
-    codes, packed_codes = _database.as_arguments(_OP, queries, database)
-    return HammingRange(*torch.ops.fasthash.hamming_range.default(queries, codes, packed_codes, radius, ids, allow))
+    try:
+        codes, packed_codes = _database.as_arguments(_OP, queries, database)
+        return HammingRange(*torch.ops.fasthash.hamming_range.default(queries, codes, packed_codes, radius, ids, allow))
+    except _registration.MISFITS:
+        _registration.refuse_kinds(hamming_range, locals())
+        raise
 
 
 @torch.library.register_fake("fasthash::hamming_range")

@@ -57,8 +57,12 @@ def hamming_topk(
     Source: counting in place of heaps follows Faiss (Douze et al., "The Faiss library", arXiv 2401.08281); the order of
     ties and the code are this library's own.
     """
-    codes, packed_codes = _database.as_arguments(_OP, queries, database)
-    return HammingTopK(*torch.ops.fasthash.hamming_topk.default(queries, codes, packed_codes, k, ids, allow))
+    try:
+        codes, packed_codes = _database.as_arguments(_OP, queries, database)
+        return HammingTopK(*torch.ops.fasthash.hamming_topk.default(queries, codes, packed_codes, k, ids, allow))
+    except _registration.MISFITS:
+        _registration.refuse_kinds(hamming_topk, locals())
+        raise
 
 
 @torch.library.register_fake("fasthash::hamming_topk")

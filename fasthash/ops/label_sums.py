@@ -37,8 +37,12 @@ def label_sums(values: Tensor, labels: Tensor, query_labels: Tensor) -> LabelSum
 
     Cost: ids O(M K + A K) on the CPU; multi-hot labels O(A M) comparisons and K additions for each related pair.
     """
-    sums, counts = torch.ops.fasthash.label_sums.default(values, as_ids(labels), as_ids(query_labels))
-    return LabelSums(sums, counts)
+    try:
+        sums, counts = torch.ops.fasthash.label_sums.default(values, as_ids(labels), as_ids(query_labels))
+        return LabelSums(sums, counts)
+    except _registration.MISFITS:
+        _registration.refuse_kinds(label_sums, locals())
+        raise
 
 
 @torch.library.register_fake("fasthash::label_sums")

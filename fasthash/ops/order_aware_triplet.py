@@ -95,21 +95,25 @@ def order_aware_triplet(
     Triplets", arXiv 1804.06061. That weights follow the rank order of the binary codes, and the squared hinge, are
     theirs. The weights' formulas, their normalisation and the order of ties are this library's own definition.
     """
-    loss: Tensor = torch.ops.fasthash.order_aware_triplet.default(
-        distances,
-        relation,
-        anchor_codes,
-        item_codes,
-        margin,
-        _registration.index(_OP, "weighting", weighting, WEIGHTINGS),
-        squared,
-        _registration.index(_OP, "reduction", reduction, REDUCTIONS),
-        normalize,
-        _registration.index(_OP, "method", method, TRIPLET_METHODS),
-        _registration.index(_OP, "ties", ties, TIES),
-        gains,
-    )[0]
-    return _registration.changeable(loss)
+    try:
+        loss: Tensor = torch.ops.fasthash.order_aware_triplet.default(
+            distances,
+            relation,
+            anchor_codes,
+            item_codes,
+            margin,
+            _registration.index(_OP, "weighting", weighting, WEIGHTINGS),
+            squared,
+            _registration.index(_OP, "reduction", reduction, REDUCTIONS),
+            normalize,
+            _registration.index(_OP, "method", method, TRIPLET_METHODS),
+            _registration.index(_OP, "ties", ties, TIES),
+            gains,
+        )[0]
+        return _registration.changeable(loss)
+    except _registration.MISFITS:
+        _registration.refuse_kinds(order_aware_triplet, locals())
+        raise
 
 
 @torch.library.register_fake("fasthash::order_aware_triplet")

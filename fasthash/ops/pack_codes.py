@@ -28,8 +28,12 @@ def pack_codes(codes: Tensor) -> Tensor:
 
     Source: NumPy's `packbits`; that 0 counts as positive is this library's convention.
     """
-    packed: Tensor = torch.ops.fasthash.pack_codes.default(codes)
-    return packed
+    try:
+        packed: Tensor = torch.ops.fasthash.pack_codes.default(codes)
+        return packed
+    except _registration.MISFITS:
+        _registration.refuse_kinds(pack_codes, locals())
+        raise
 
 
 @torch.library.register_fake("fasthash::pack_codes")

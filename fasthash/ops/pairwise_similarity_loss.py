@@ -73,23 +73,27 @@ def pairwise_similarity_loss(
 
     Source: see `losses.DPSHLoss`, `HashNetLoss`, `DSHLoss`, `DCHLoss` and `IDHNLoss`.
     """
-    recorded = torch.is_grad_enabled()
-    loss: Tensor = torch.ops.fasthash.pairwise_similarity_loss.default(
-        embeddings,
-        as_ids(labels),
-        items,
-        as_ids(item_labels),
-        _registration.index(_OP, "rule", rule, PAIR_RULES),
-        scale,
-        threshold,
-        smallest,
-        _registration.index(_OP, "balance", balance, PAIR_BALANCES),
-        cohesion,
-        normalize,
-        recorded and embeddings.requires_grad,
-        recorded and items is not None and items.requires_grad,
-    )[0]
-    return _registration.changeable(loss)
+    try:
+        recorded = torch.is_grad_enabled()
+        loss: Tensor = torch.ops.fasthash.pairwise_similarity_loss.default(
+            embeddings,
+            as_ids(labels),
+            items,
+            as_ids(item_labels),
+            _registration.index(_OP, "rule", rule, PAIR_RULES),
+            scale,
+            threshold,
+            smallest,
+            _registration.index(_OP, "balance", balance, PAIR_BALANCES),
+            cohesion,
+            normalize,
+            recorded and embeddings.requires_grad,
+            recorded and items is not None and items.requires_grad,
+        )[0]
+        return _registration.changeable(loss)
+    except _registration.MISFITS:
+        _registration.refuse_kinds(pairwise_similarity_loss, locals())
+        raise
 
 
 @torch.library.register_fake("fasthash::pairwise_similarity_loss")

@@ -68,22 +68,26 @@ def tanh_quantize(
     (arXiv 2102.00648), as an idea; its exact rule and all defaults are this library's own. The cubic penalty is that of
     GreedyHash (Su et al., NeurIPS 2018, released code), here on `h` rather than on `z`.
     """
-    tensor = sharpness if isinstance(sharpness, Tensor) else None
-    if amplification is None:
-        amplification = 100.0 if inverse else 10.0
-    outputs = torch.ops.fasthash.tanh_quantize.default(
-        logits,
-        tensor,
-        1.0 if tensor is not None else float(sharpness),
-        _registration.index("tanh_quantize", "penalty", penalty, PENALTIES),
-        _registration.index("tanh_quantize", "amplifier", amplifier, AMPLIFIERS),
-        inverse,
-        amplification,
-        threshold,
-        pack,
-        count_saturation,
-    )
-    return TanhQuantizeOutput(*outputs)
+    try:
+        tensor = sharpness if isinstance(sharpness, Tensor) else None
+        if amplification is None:
+            amplification = 100.0 if inverse else 10.0
+        outputs = torch.ops.fasthash.tanh_quantize.default(
+            logits,
+            tensor,
+            1.0 if tensor is not None else float(sharpness),
+            _registration.index("tanh_quantize", "penalty", penalty, PENALTIES),
+            _registration.index("tanh_quantize", "amplifier", amplifier, AMPLIFIERS),
+            inverse,
+            amplification,
+            threshold,
+            pack,
+            count_saturation,
+        )
+        return TanhQuantizeOutput(*outputs)
+    except _registration.MISFITS:
+        _registration.refuse_kinds(tanh_quantize, locals())
+        raise
 
 
 @torch.library.register_fake("fasthash::tanh_quantize")

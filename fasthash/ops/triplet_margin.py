@@ -66,16 +66,20 @@ def triplet_margin(
     ones and the smooth form, Hermans, Beyer, Leibe, "In Defense of the Triplet Loss", arXiv 1703.07737; the swap,
     Balntas, Riba, Ponsa, Mikolajczyk, BMVC 2016.
     """
-    loss: Tensor = torch.ops.fasthash.triplet_margin.default(
-        distances,
-        relation,
-        margin,
-        _registration.index(_OP, "mining", mining, MININGS),
-        swap,
-        smooth,
-        _registration.index(_OP, "reduction", reduction, REDUCTIONS),
-    )[0]
-    return _registration.changeable(loss)
+    try:
+        loss: Tensor = torch.ops.fasthash.triplet_margin.default(
+            distances,
+            relation,
+            margin,
+            _registration.index(_OP, "mining", mining, MININGS),
+            swap,
+            smooth,
+            _registration.index(_OP, "reduction", reduction, REDUCTIONS),
+        )[0]
+        return _registration.changeable(loss)
+    except _registration.MISFITS:
+        _registration.refuse_kinds(triplet_margin, locals())
+        raise
 
 
 @torch.library.register_fake("fasthash::triplet_margin")

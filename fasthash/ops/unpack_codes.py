@@ -25,8 +25,12 @@ def unpack_codes(packed: Tensor, bits: int, dtype: torch.dtype = torch.float32) 
 
     Source: NumPy's `unpackbits`.
     """
-    codes: Tensor = torch.ops.fasthash.unpack_codes.default(packed, bits, dtype)
-    return codes
+    try:
+        codes: Tensor = torch.ops.fasthash.unpack_codes.default(packed, bits, dtype)
+        return codes
+    except _registration.MISFITS:
+        _registration.refuse_kinds(unpack_codes, locals())
+        raise
 
 
 @torch.library.register_fake("fasthash::unpack_codes")

@@ -2,6 +2,7 @@
 import copy
 from unittest import mock
 
+import numpy
 import pytest
 import torch
 from hypothesis import given
@@ -154,6 +155,35 @@ def test_allowed_ids_that_are_not_there_are_ignored():
     for dtype in (torch.int32, torch.int64):
         allow = torch.tensor([-5, 1, 3, 3, 1000, 6], dtype=dtype)
         assert set(index.search(packed(1, 12), 9, allow).ids.flatten().tolist()) == {3, 6, -1}
+
+
+@pytest.mark.parametrize("kind", [list, tuple, numpy.array], ids=["list", "tuple", "array"])
+def test_ids_may_be_lists_and_arrays(kind):
+    index, codes = HammingIndex(12), packed(5, 12)
+    assert index.add(codes, kind([7, 3, 5, 9, 4])).tolist() == [7, 3, 5, 9, 4]
+    assert torch.equal(index.get(kind([9, 7])), codes[[3, 0]])
+    assert index.search(codes[:1], 2, kind([5, 9])).ids.sort().values.tolist() == [[5, 9]]
+    assert index.search(codes[:1], 2, kind([False, False, False, True, False])).ids.tolist() == [[7, -1]]
+    assert index.range_search(codes[:1], 12, kind([])).ids.tolist() == []
+    assert index.remove(kind([3, 9])) == 2
+    assert index.remove(kind([])) == 0
+    assert index.ids.tolist() == [4, 5, 7]
+
+
+@pytest.mark.parametrize("ids", ["34", {3, 4}, [[3], [4, 5]]], ids=["word", "set", "ragged"])
+def test_ids_that_are_no_list_are_named(ids):
+    index = filled(12, 20, 3)
+    text = f"must be a torch.Tensor or a list or an array of numbers, got {type(ids).__name__}$"
+    for call, name in (
+        (lambda: index.remove(ids), "ids"),
+        (lambda: index.get(ids), "ids"),
+        (lambda: index.add(packed(2, 12), ids), "ids"),
+        (lambda: index.search(packed(2, 12), 3, ids), "allow"),
+    ):
+        with pytest.raises(TypeError, match=f"^HammingIndex: {name} {text}"):
+            call()
+    with pytest.raises(TypeError, match=r"^HammingIndex: queries must be a torch\.Tensor, got ndarray$"):
+        index.search(packed(2, 12).numpy(), 3)
 
 
 def test_removal_counts_and_keeps_the_counter():

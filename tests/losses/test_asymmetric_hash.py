@@ -217,6 +217,8 @@ _BANK = DiscreteCodes(torch.arange(6), 4, codes=torch.ones(6, 4, dtype=torch.int
         ({"ref_codes": _BANK, "embeddings": torch.zeros(3, 5)}, "embeddings must be of 4 bits like ref_codes, got 5"),
         ({"ref_codes": _BANK, "positions": torch.zeros(3)}, "positions must be a tensor of dtype int64"),
         ({"ref_codes": _BANK, "positions": torch.arange(2)}, r"positions must be of shape \(batch,\), got \(2,\)"),
+        ({"ref_codes": _BANK, "positions": torch.arange(4, 7)}, r"positions must be in 0..5, got 4..6"),
+        ({"ref_codes": _BANK, "positions": torch.arange(-1, 2)}, r"positions must be in 0..5, got -1..1"),
         ({"ref_codes": _BANK, "labels": None}, "labels or positions must be given, got neither"),
         ({"ref_codes": _BANK, "labels": torch.zeros(3, 1)}, r"AsymmetricHashLoss: labels .*labels\.squeeze\(1\)"),
         ({"ref_codes": _BANK, "labels": torch.full((3, 2), torch.nan)}, "labels must be finite, got 6 NaN"),
@@ -235,6 +237,17 @@ def test_quantization_needs_codes_and_positions():
         loss(u, labels)
     with pytest.raises(ValueError, match="positions must be given where quantization is not 0"):
         loss(u, labels, ref_codes=_BANK)
+
+
+def test_similarities_are_those_of_the_codes():
+    u, labels, codes = torch.zeros(3, 4), torch.arange(3), _BANK.codes
+    half = DiscreteCodes(torch.arange(6), 4, codes=codes, dissimilar=0.5)
+    values = [AsymmetricHashLoss(b)(u, labels, ref_codes=half) for b in (None, 0.5)]
+    assert values[0] == values[1]
+    with pytest.raises(ValueError, match=r"dissimilar must be None or that of ref_codes \(0.5\), got 1\.0"):
+        AsymmetricHashLoss(1.0)(u, labels, ref_codes=half)
+    with pytest.raises(ValueError, match=r"dissimilar must be None or that of ref_codes \(None\), got 1\.0"):
+        AsymmetricHashLoss(1.0)(u, labels, ref_codes=_BANK)
 
 
 def test_gather_needs_a_process_group():

@@ -195,6 +195,19 @@ def test_what_is_refused():
         BinaryLoss(Contrast(), nn.Identity(), schedule=Continuation())
     with pytest.raises(ValueError, match="embeddings must be a tensor where the inner loss has no model, got list"):
         BinaryLoss(Contrast())([{}], labels)
+    for inner in (None, "contrastive", Contrast):
+        with pytest.raises(ValueError, match=r"^BinaryLoss: inner must be a loss, not its class, got "):
+            BinaryLoss(inner)
+    for layer in (64, HashLayer):
+        with pytest.raises(ValueError, match=r"^BinaryLoss: hash_layer must be None or a layer, not its class, got "):
+            BinaryLoss(Contrast(), layer)
+    text = (
+        r"hash_layer must be a module that returns a HashOutput, as fasthash.nn.HashLayer does, got one that returns "
+    )
+    for given in ((embeddings.detach(),), columns()):
+        inner = Contrast() if len(given) == 1 else PairLoss(Encoder())
+        with pytest.raises(ValueError, match=rf"^BinaryLoss: {text}Tensor$"):
+            BinaryLoss(inner, nn.Identity())(*given)
     assert not hasattr(BinaryLoss(Contrast()), "model")
     with torch.no_grad():
         embeddings[3, 4] = math.nan
@@ -226,9 +239,8 @@ def test_metric_learning():
         assert torch.autograd.grad(found, embeddings)[0].abs().sum() > 0
 
 
-@pytest.mark.filterwarnings("ignore")
-def test_sentence_transformers():
-    """A model of word vectors, nothing to download: pairs of synonyms get codes nearer to each other than others."""
+def word_model():
+    """A model of word vectors, nothing to download, its words, two synonyms after one another, and the losses."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         sentence_transformer = pytest.importorskip("sentence_transformers.sentence_transformer")
@@ -242,6 +254,13 @@ def test_sentence_transformers():
     model = sentence_transformer.model.SentenceTransformer(
         modules=[modules.StaticEmbedding(tokenizer, embedding_dim=32)], device="cpu"
     )
+    return model, words, losses
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_sentence_transformers():
+    """Pairs of synonyms get codes nearer to each other than others."""
+    model, words, losses = word_model()
     loss = BinaryLoss(losses.MultipleNegativesRankingLoss(model), schedule=Continuation(rate=0.05, every=1))
     assert loss.model is model
     optimizer = torch.optim.Adam(loss.parameters(), lr=0.02)
@@ -255,3 +274,33 @@ def test_sentence_transformers():
     distances = (bits[0::2, None] != bits[None, 1::2]).sum(2)
     assert (distances.argmin(1) == np.arange(12)).all()
     assert distances.diagonal().mean() < 12  # 16 by chance
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("inside", [True, False])
+def test_truncated_embeddings_have_codes_without_a_layer(inside):
+    """MatryoshkaLoss within, and around."""
+    model, words, losses = word_model()
+    features = [model.preprocess(words[0::2]), model.preprocess(words[1::2])]
+
+    def made(layer):
+        ranking = losses.MultipleNegativesRankingLoss(model)
+        if inside:
+            return BinaryLoss(losses.MatryoshkaLoss(model, ranking, [32, 8]), layer, quantization=0.0)
+        return losses.MatryoshkaLoss(model, BinaryLoss(ranking, layer, quantization=0.0), [32, 8])
+
+    value = made(None)([dict(each) for each in features], None)
+    expected = 0.0
+    for width in (32, 8):
+        codes = [
+            HashActivation()(nn.functional.normalize(model(dict(each))["sentence_embedding"][:, :width])).codes
+            for each in features
+        ]
+        scores = 20 * nn.functional.normalize(codes[0]) @ nn.functional.normalize(codes[1]).T
+        expected = expected + nn.functional.cross_entropy(scores, torch.arange(12))
+    torch.testing.assert_close(value, expected)
+    text = (
+        r"embeddings must be of 32 columns for hash_layer \(losses that truncate, like MatryoshkaLoss, work without one"
+    )
+    with pytest.raises(ValueError, match=rf"^BinaryLoss: {text}.*, got 8$"):
+        made(HashLayer(32, 16))([dict(each) for each in features], None)

@@ -80,10 +80,38 @@ def test_bad_input():
         (lambda: bank.update(torch.ones(5, 3), torch.arange(5)), "at most 4 rows"),
         (lambda: bank.update(torch.ones(2, 3), torch.arange(2), torch.tensor([0, 4])), r"indices must be in 0..3"),
         (lambda: bank.update(torch.ones(2, 3), torch.arange(2), torch.tensor([0])), r"indices must be of shape"),
+        (lambda: bank.update(torch.ones(2, 3), torch.arange(2), torch.ones(2)), "indices must be a tensor of dtype"),
+        (lambda: bank.update(torch.ones(2, 3), torch.tensor([0.0, 1.7])), "labels must be integer ids where 1-D"),
+        (lambda: bank.update(torch.full((2, 3), torch.inf), torch.arange(2)), "embeddings must be finite, got 0 NaN"),
+        (lambda: bank.update(torch.full((2, 3), torch.nan), torch.arange(2)), "embeddings must be finite, got 6 NaN"),
     ):
         with pytest.raises(ValueError, match=text):
             call()
     assert len(bank) == 0
+
+
+def test_what_is_no_tensor_is_named():
+    rows, labels = batch(2)
+    for arguments, name in (
+        ((rows.tolist(), labels), "embeddings"),
+        ((rows, labels.tolist()), "labels"),
+        ((rows, labels, [0, 1]), "indices"),
+    ):
+        with pytest.raises(TypeError, match=rf"^CodeBank: {name} must be a torch\.Tensor, got list$"):
+            CodeBank(4, 4).update(*arguments)
+
+
+@pytest.mark.parametrize("dtype", [torch.int8, torch.int16, torch.int32, torch.int64])
+def test_indices_of_any_integer_dtype(dtype):
+    bank = CodeBank(4, 4)
+    bank.update(*batch(2), torch.tensor([3, 1], dtype=dtype))
+    assert bank.embeddings()[:, 0].tolist() == [1, 0]
+
+
+def test_values_that_are_not_finite_are_kept_where_they_are_not_looked_for():
+    bank = CodeBank(4, 4, check_finite=False)
+    bank.update(torch.full((2, 4), torch.nan), torch.arange(2))
+    assert bank.embeddings().isnan().all()
 
 
 @pytest.mark.parametrize("inner", [DPSHLoss(), OrderAwareTripletLoss()], ids=["pairs", "triplets"])

@@ -224,6 +224,50 @@ def test_bad_labels_are_named(name):
             loss(embeddings, bad)
 
 
+@pytest.mark.parametrize("name", NAMES)
+def test_what_is_no_tensor_is_named(name):
+    embeddings, labels = (each.detach() for each in batch(LOSSES[name]))
+    for options in [{}, {"check_finite": False}]:
+        loss = LOSSES[name](**options)
+        for bad, kind in ((embeddings.numpy(), "ndarray"), (embeddings.tolist(), "list"), (None, "NoneType")):
+            with pytest.raises(TypeError, match=rf"^{name}: embeddings must be a torch.Tensor, got {kind}$"):
+                loss(bad, labels)
+        if LOSSES[name].against == "nothing":
+            continue
+        for bad, kind in ((labels.numpy(), "ndarray"), (labels.tolist(), "list"), ("label", "str")):
+            with pytest.raises(TypeError, match=rf"^{name}: labels must be a torch.Tensor, got {kind}$"):
+                loss(embeddings, bad)
+
+
+@pytest.mark.parametrize("name", PAIRS)
+def test_references_that_are_no_tensors_are_named(name):
+    embeddings, labels = (each.detach() for each in batch(LOSSES[name]))
+    loss, array = LOSSES[name](), labels.numpy()
+    with pytest.raises(TypeError, match=rf"^{name}: ref_emb must be a torch.Tensor, got ndarray$"):
+        loss(embeddings, labels, None, embeddings.numpy(), labels)
+    with pytest.raises(TypeError, match=rf"^{name}: ref_labels must be a torch.Tensor, got ndarray$"):
+        loss(embeddings, labels, None, embeddings, array)
+    with pytest.raises(TypeError, match=rf"^{name}: similarity must be a torch.Tensor, got ndarray$"):
+        loss(embeddings, similarity=array[:, None] == array)
+    with pytest.raises(TypeError, match=r"^(relation_from_indices|Triplet\w+): indices_tuple .* torch.Tensor, got "):
+        loss(embeddings, labels, (array, array, array))
+
+
+@pytest.mark.parametrize("name", names_against("items", "classes"))
+def test_indices_that_are_not_of_a_miner_are_named(name):
+    embeddings, labels = batch(LOSSES[name])
+    loss, one = LOSSES[name](), torch.tensor([0, 1])
+    for bad, text in (
+        ((one, one), "must be of 3 or 4 tensors, got 2$"),
+        ((one, one, one.float()), r"\(n\) must be a 1-D int64 tensor( of length 2)?, got float32 of shape \(2,\)$"),
+        ((one, one[:, None], one), r"\(p\) must be a 1-D int64 tensor( of length 2)?, got int64 of shape \(2, 1\)$"),
+        ((one, one, one, one + 23), r"\(n\) must be in 0..23, got 23..24$"),
+        ((one - 1, one, one), r"\((a|a1)\) must be in 0..23, got -1..0$"),
+    ):
+        with pytest.raises(ValueError, match=rf"^({name}|relation_from_indices): indices_tuple {text}"):
+            loss(embeddings, labels, bad)
+
+
 @pytest.mark.parametrize("name", names_against("classes"))
 def test_ids_out_of_range_are_named(name):
     embeddings, labels = batch(LOSSES[name])

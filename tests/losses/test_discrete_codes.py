@@ -118,5 +118,9 @@ def test_bad_updates(relaxed, text):
     bank = DiscreteCodes(torch.zeros(5, dtype=torch.int64), 8)
     with pytest.raises(ValueError, match="DiscreteCodes: " + text):
         bank.update(relaxed, torch.arange(3))
+    with pytest.raises(ValueError, match=r"DiscreteCodes: positions must be in 0..4, got 3..5"):
+        bank.update(torch.zeros(3, 8), torch.arange(3, 6))
+    with pytest.raises(TypeError, match=r"DiscreteCodes: positions must be a torch\.Tensor, got list"):
+        bank.update(torch.zeros(3, 8), [0, 1, 2])
     with pytest.raises(ValueError, match="count must be at least 1, got 0"):
         bank.sample(0)

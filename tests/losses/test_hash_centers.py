@@ -66,6 +66,23 @@ def test_codebooks(method):
         assert not torch.equal(codes, hash_codebook(20, 32, method, seed=1))
 
 
+@pytest.mark.parametrize("method", ["bernoulli", "gaussian", "max_min"])
+@pytest.mark.parametrize(("classes", "bits"), [(1, 1), (2, 1), (16, 4), (200, 16), (1000, 16)])
+def test_no_two_classes_share_a_code(classes, bits, method):
+    codes = hash_codebook(classes, bits, method)
+    assert codes.shape == (classes, bits)
+    assert len(codes.unique(dim=0)) == classes
+    assert torch.equal(codes, hash_codebook(classes, bits, method))
+
+
+def test_codes_that_are_distinct_stay_as_drawn():
+    generator = torch.Generator().manual_seed(0)
+    drawn = torch.randint(0, 2, (1000, 16), generator=generator) * 2.0 - 1.0
+    assert len(drawn.unique(dim=0)) < 1000
+    changed = (hash_codebook(1000, 16) != drawn).any(1)
+    assert changed.sum() == 1000 - len(drawn.unique(dim=0))
+
+
 def test_max_min_codes_are_far_apart():
     assert off_diagonal(hash_codebook(3, 64, "max_min")).min() >= 0.61 * 64
     assert off_diagonal(hash_codebook(50, 32, "max_min")).min() > off_diagonal(hash_codebook(50, 32)).min()
@@ -135,6 +152,8 @@ def test_csq_refuses_logits_as_codes():
         (lambda: hadamard_centers(2, 0), "bits must be >= 1, got 0"),
         (lambda: hadamard_centers(21, 6), "num_classes must be at most 20, the codes there are, got 21"),
         (lambda: hash_codebook(17, 4, "max_min"), "num_classes must be at most 16, the codes there are, got 17"),
+        (lambda: hash_codebook(17, 4, "gaussian"), "num_classes must be at most 16, the codes there are, got 17"),
+        (lambda: OrthoHashLoss(40, 4), "num_classes must be at most 16, the codes there are, got 40"),
         (lambda: hash_codebook(2, 4, "sobol"), "method must be one of 'bernoulli', .*, got 'sobol'"),
     ],
 )
