@@ -60,7 +60,8 @@ class TrainConfig:
         amplification: The amplifier's factor.
         inverse: Amplify by the inverse slope, up to ``amplification``.
         threshold: Saturation from which the amplifier acts.
-        loss: Name in `fasthash.training.losses.LOSSES`.
+        loss: Name in `fasthash.training.losses.LOSSES`. Losses with a quantization term of their own may want
+            ``penalty_weight = 0``.
         loss_options: Options of that loss, as its class takes them.
         margin: Of a loss that has one; None for its own. Of "order_aware_triplet" in squared Euclidean distance of +-1
             codes, bits / 4 + 4.

@@ -35,6 +35,9 @@ LOSSES: dict[str, Callable[..., nn.Module]] = {
     "von_mises_fisher": losses.VonMisesFisherLoss,
 }
 
+# These look at what stands before the tanh, all others at the relaxed codes.
+ON_LOGITS = ("dpsh", "dsh", "greedy_hash", "ortho_hash", "dcwh", "von_mises_fisher")
+
 # What the run decides, or what cannot be written down in a configuration.
 _TAKEN = ("num_classes", "embedding_size", "backend", "gather", "accumulate", "centers", "codebook")
 

@@ -29,7 +29,7 @@ from fasthash.training.build import (
 )
 from fasthash.training.config import ConfigError, TrainConfig, differences
 from fasthash.training.log import Record, TrainLog
-from fasthash.training.losses import end_epoch
+from fasthash.training.losses import ON_LOGITS, end_epoch
 from fasthash.training.schedule import cosine_with_warmup, linear
 from fasthash.training.signals import STOP_SIGNALS, StopRequest
 
@@ -209,8 +209,8 @@ class Trainer:
         labels = labels.to(self.device, non_blocking=True)
         rate = self._set_schedules()
         try:
-            _, codes, penalty = self.model(self.augment(images, epoch, step_in_epoch))
-            term: Tensor = self.loss(codes, labels)
+            logits, codes, penalty = self.model(self.augment(images, epoch, step_in_epoch))
+            term: Tensor = self.loss(logits if self.config.loss in ON_LOGITS else codes, labels)
         except ValueError as error:
             raise self._failed(str(error)) from error
         total = term + self.config.penalty_weight * penalty

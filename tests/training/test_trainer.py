@@ -114,6 +114,17 @@ def test_centers_of_classes_follow_the_images_of_an_epoch():
     assert not torch.isclose(trainer.loss.centers, before).all(1).any()
 
 
+@pytest.mark.parametrize(
+    ("loss", "on_logits"), [("dsh", True), ("greedy_hash", True), ("dhn", False), ("hashnet", False)]
+)
+def test_a_loss_is_given_logits_or_codes(loss, on_logits):
+    trainer = Trainer(dataclasses.replace(CONFIG, loss=loss, epochs=1), IMAGES)
+    largest = []
+    trainer.loss.register_forward_pre_hook(lambda _, given: largest.append(given[0].abs().max().item()))
+    trainer.fit()
+    assert (max(largest) > 1) == on_logits  # codes are at most 1
+
+
 def test_a_loss_is_made_with_its_options():
     config = dataclasses.replace(CONFIG, loss="dsh", margin=3.0, loss_options={"quantization": 0.5})
     loss = Trainer(config, IMAGES).loss
