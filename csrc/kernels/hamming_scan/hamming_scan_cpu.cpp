@@ -15,6 +15,18 @@ namespace {
 
 constexpr int64_t block_bytes = 32 << 10;
 
+bool find_out_asks_ahead() {
+#if defined(__x86_64__)
+  unsigned eax = 0, ebx = 0, ecx = 0, edx = 0;
+  if (!__get_cpuid(0, &eax, &ebx, &ecx, &edx) || ebx != signature_AMD_ebx) return true;
+  __get_cpuid(1, &eax, &ebx, &ecx, &edx);
+  return ((eax >> 8) & 0xf) + ((eax >> 20) & 0xff) != 0x19;
+#else
+  return true;
+#endif
+}
+const bool found_to_ask_ahead = find_out_asks_ahead();
+
 #if defined(FASTHASH_X86_VARIANTS)
 #define SCAN_VARIANTS(name) FH_VARIANTS(name), FH_VARIANT(name, avx512_vpopcnt)
 #define FILL_VARIANTS FH_VARIANT(fill_groups, scalar), FH_VARIANT(fill_groups, avx2)
@@ -99,16 +111,7 @@ void scan_all_scalar(const ScanRun& run, int32_t* distances) {
 }
 
 ScanBelow* select_scan_below() { return below_variants.select(); }
-bool asks_ahead() {
-#if defined(__x86_64__)
-  unsigned eax = 0, ebx = 0, ecx = 0, edx = 0;
-  if (!__get_cpuid(0, &eax, &ebx, &ecx, &edx) || ebx != signature_AMD_ebx) return true;
-  __get_cpuid(1, &eax, &ebx, &ecx, &edx);
-  return ((eax >> 8) & 0xf) + ((eax >> 20) & 0xff) != 0x19;
-#else
-  return true;
-#endif
-}
+bool asks_ahead() noexcept { return found_to_ask_ahead; }
 ScanBelowMany* select_scan_below_many() { return below_many_variants.select(); }
 ScanAll* select_scan_all() { return all_variants.select(); }
 

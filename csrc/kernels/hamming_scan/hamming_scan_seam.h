@@ -59,7 +59,7 @@ using ScanAll = void(const ScanRun& run, int32_t* distances);
 ScanBelow* select_scan_below();
 // Whether a walk through memory is faster where the program asks for what it needs ahead. Not on AMD's family 19h
 // (Zen 3 and 4), whose own prefetching does better alone.
-bool asks_ahead();
+bool asks_ahead() noexcept;
 ScanBelowMany* select_scan_below_many();
 ScanAll* select_scan_all();
 

@@ -186,9 +186,8 @@ inline int64_t scan_below(const ScanRun& run, int32_t threshold, Hit* hits) {
     case 2: return Scan<2>(run).below(threshold, hits);
     default: break;
   }
-  static const bool ahead = fasthash::asks_ahead();
   int64_t found = 0;
-  if (ahead)
+  if (fasthash::asks_ahead())
     LongScan<1, groups_alone, true>(&run, &threshold).below(&hits, &found);
   else
     LongScan<1, groups_alone, false>(&run, &threshold).below(&hits, &found);
