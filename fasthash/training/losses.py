@@ -44,7 +44,8 @@ _TAKEN = ("num_classes", "embedding_size", "backend", "gather", "accumulate", "c
 
 def loss_options(name: str) -> list[str]:
     """The options of a loss that a configuration may set."""
-    return [option for option in inspect.signature(LOSSES[name]).parameters if option not in _TAKEN]
+    parameters = inspect.signature(LOSSES[name]).parameters.values()
+    return [each.name for each in parameters if each.name not in _TAKEN and each.kind is not each.VAR_KEYWORD]
 
 
 def make_loss(name: str, options: Mapping[str, Any], classes: int, bits: int, backend: str) -> nn.Module:

@@ -37,6 +37,10 @@ def test_an_integer_will_do_for_a_float():
         ({"loss": "dpsh", "margin": 2.0}, "run.toml: margin is no option of loss dpsh; known are quantization, "),
         ({"loss": "dsh", "squared": False}, "run.toml: squared is no option of loss dsh; known are margin, "),
         ({"loss_options": {"gather": True}}, "run.toml: gather is no option of loss order_aware_triplet; known are"),
+        (
+            {"loss": "cosface", "loss_options": {"theirs": 1}},
+            "run.toml: theirs is no option of loss cosface; known are",
+        ),
         ({"loss_options": [1]}, "run.toml: loss_options must be of type dict, got [1]"),
         ({"model": "vgg"}, 'run.toml: model must be one of conv_small, resnet_small, resnet18, ddh, got "vgg"'),
     ],
