@@ -19,6 +19,7 @@ from typing import Any
 
 from bench import machine, results
 
+REPOSITORY = Path(__file__).resolve().parent.parent
 TAIL_LINES = 12
 TAIL_CHARACTERS = 1500
 
@@ -33,10 +34,10 @@ def note(folder: Path, name: str, outcome: str, status: int, seconds: float, log
 
 
 def tail(log: Path) -> list[str]:
-    """The last lines of a log, without colours."""
+    """The last lines of a log, without colours and without the folder that the repository lies in."""
     if not log.exists():
         return []
-    text = re.sub(r"\x1b\[[0-9;]*m", "", log.read_text(errors="replace"))
+    text = re.sub(r"\x1b\[[0-9;]*m", "", log.read_text(errors="replace")).replace(f"{REPOSITORY}/", "")
     return text[-TAIL_CHARACTERS:].splitlines()[-TAIL_LINES:]
 
 

@@ -80,3 +80,9 @@ def test_small_ops_agree_on_the_same_device():
     from bench import sanitize_ops
 
     assert sanitize_ops.failures("cpu") == []
+
+
+def test_the_tail_of_a_log_does_not_say_where_the_repository_lies(tmp_path):
+    log = tmp_path / "build.log"
+    log.write_text(f"\x1b[32mLinking {stages.REPOSITORY}/fasthash/_C.so\x1b[0m\n")
+    assert stages.tail(log) == ["Linking fasthash/_C.so"]
