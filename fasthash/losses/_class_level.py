@@ -13,7 +13,7 @@ from fasthash import _checks
 from fasthash._labels import check_kind
 from fasthash.losses._class_softmax import BACKENDS
 from fasthash.losses._distributed import gather_batch
-from fasthash.losses._inputs import check_embeddings
+from fasthash.losses._inputs import check_embeddings, shown_options
 from fasthash.losses.relation import check_index, check_number
 
 _NAMES = {3: ("a", "p", "n"), 4: ("a1", "p", "a2", "n")}  # what a miner's triplets and pairs are made of
@@ -193,7 +193,7 @@ class ClassLevelLoss(nn.Module):
 
     def extra_repr(self) -> str:
         """Shown by print(loss)."""
-        return f"num_classes={self.num_classes}, embedding_size={self.embedding_size}"
+        return shown_options(self)
 
 
 def soft_targets(labels: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:

@@ -6,13 +6,25 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from fasthash import _checks, ops
 from fasthash._labels import as_ids, check_kind
 from fasthash._labels import check_labels as check_kinds
 from fasthash.losses._distributed import gather_batch
 from fasthash.losses.relation import relation_from_indices, relation_from_labels, relation_from_similarity
+
+_NOT_SHOWN = ("training", "check_finite", "gather", "backend")
+
+
+def shown_options(loss: nn.Module, **others: object) -> str:
+    """What print() shows of a loss: its attributes that are plain values, and `others`."""
+    plain = (bool, int, float, str, type(None))
+    held = {name: value for name, value in vars(loss).items() if isinstance(value, plain)}
+    options = {name: value for name, value in held.items() if name[0] != "_" and name not in _NOT_SHOWN} | others
+    return ", ".join(
+        f"{name}={value:g}" if isinstance(value, float) else f"{name}={value!r}" for name, value in options.items()
+    )
 
 
 def check_embeddings(name: str, embeddings: Tensor, ref_emb: Tensor | None, check_finite: bool | None) -> None:

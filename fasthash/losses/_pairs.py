@@ -18,7 +18,7 @@ from fasthash import _checks, ops
 from fasthash._labels import as_comparable, shares_label
 from fasthash.losses._class_softmax import Undifferentiable, without_autocast
 from fasthash.losses._distributed import gather_batch
-from fasthash.losses._inputs import check_embeddings, check_labels, packed_labels, relation_of
+from fasthash.losses._inputs import check_embeddings, check_labels, packed_labels, relation_of, shown_options
 from fasthash.losses._sums import total
 
 _PIECE = 1 << 16  # pairs that are looked at together: 256 KiB for each matrix
@@ -231,9 +231,7 @@ class PairwiseLoss(nn.Module):
 
     def extra_repr(self) -> str:
         """Shown by print(loss)."""
-        unseen = ("training", "check_finite", "gather", "backend")
-        options = {name: value for name, value in vars(self).items() if name[0] != "_" and name not in unseen}
-        return ", ".join(f"{name}={value!r}" for name, value in options.items())
+        return shown_options(self)
 
 
 def balanced(pairs: Pairs, x: Tensor, y: Tensor, balance: Balance) -> Pairs:

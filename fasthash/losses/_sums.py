@@ -7,6 +7,7 @@ from torch import Tensor
 from torch.nn import functional
 
 _ROW = 1024
+_PIECE = 512  # rows of a product that no library for matrices gives to several threads
 
 
 def total(values: Tensor) -> Tensor:
@@ -18,3 +19,14 @@ def total(values: Tensor) -> Tensor:
     if values.dim() == 1:
         values = functional.pad(values, (0, -values.shape[0] % _ROW)).view(-1, _ROW)
     return values.sum(1).sum()
+
+
+def gram(rows: Tensor) -> Tensor:
+    """`rows^T rows` (K, K) of (N, K): a product for each piece of rows, then their sum.
+
+    On some processors a matrix product gives each thread a part of a sum over some 1,000 rows or more.
+    """
+    if rows.shape[0] <= _PIECE or rows.device.type != "cpu":
+        return rows.T @ rows
+    pieces = functional.pad(rows, (0, 0, 0, -rows.shape[0] % _PIECE)).view(-1, _PIECE, rows.shape[1])
+    return (pieces.mT @ pieces).sum(0)

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from fasthash import _checks, ops
 from fasthash._labels import as_comparable, check_kind, shares_label
 from fasthash.losses._distributed import gather_batch
-from fasthash.losses._inputs import check_embeddings, check_labels, packed_labels
+from fasthash.losses._inputs import check_embeddings, check_labels, packed_labels, shown_options
 from fasthash.losses._sums import total
 from fasthash.losses.discrete_codes import DiscreteCodes
 from fasthash.ops.discrete_code_update import balance
@@ -177,6 +177,10 @@ class AsymmetricHashLoss(nn.Module):
         else:
             b = torch.full((), self.dissimilar, dtype=torch.float64, device=u.device)
         return _expanded(u, v.T @ v, sums, counts.double(), v.sum(0), items, b), batch * items
+
+    def extra_repr(self) -> str:
+        """Shown by print(loss)."""
+        return shown_options(self)
 
 
 def _expanded(

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from fasthash import _checks
+from fasthash.losses._inputs import shown_options
 from fasthash.losses._sums import total
 
 
@@ -100,7 +101,7 @@ class AttentionDiversityLoss(nn.Module):
 
     def extra_repr(self) -> str:
         """Shown by print(loss)."""
-        return f"{self.spatial_weight}, {self.channel_weight}, threshold={self.threshold}"
+        return shown_options(self)
 
 
 class FeatureAlignmentLoss(nn.Module):

@@ -10,6 +10,7 @@ from fasthash import _checks
 from fasthash.losses._class_centers import ClassCenterLoss
 from fasthash.losses._class_softmax import SoftmaxRule
 from fasthash.losses._corners import Corners
+from fasthash.losses._inputs import shown_options
 
 STAGES = ("establish", "refine", "both")
 UPDATES = ("mean", "gradient")
@@ -113,4 +114,4 @@ class DCWHLoss(ClassCenterLoss):
 
     def extra_repr(self) -> str:
         """Shown by print(loss)."""
-        return f"{super().extra_repr()}, variance={1 / self.rule.scale:g}, stage={self.stage!r}"
+        return shown_options(self, variance=1 / self.rule.scale)

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from fasthash import _checks, ops
 from fasthash.losses._distributed import gather_batch
-from fasthash.losses._inputs import check_embeddings, check_labels, relation_of
+from fasthash.losses._inputs import check_embeddings, check_labels, relation_of, shown_options
 from fasthash.losses._sums import total
 
 DISSIMILAR = ("differ", "always")
@@ -167,7 +167,7 @@ class ErrorAwareQuantizationLoss(nn.Module):
 
     def extra_repr(self) -> str:
         """Shown by print(loss)."""
-        return f"dissimilar={self.dissimilar!r}, penalty={self.penalty!r}"
+        return shown_options(self)
 
 
 def _signs(values: Tensor) -> Tensor:

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from fasthash import _checks, ops, reference
 from fasthash.losses._gains import gains_of
-from fasthash.losses._inputs import check_embeddings, gather_alone, relation_of, squared_distances
+from fasthash.losses._inputs import check_embeddings, gather_alone, relation_of, shown_options, squared_distances
 from fasthash.losses._margin import HasMargin
 from fasthash.types import REDUCTIONS, TIES, WEIGHTINGS
 
@@ -149,4 +149,4 @@ class OrderAwareTripletLoss(HasMargin, nn.Module):
 
     def extra_repr(self) -> str:
         """Shown by print(loss)."""
-        return f"margin={self.margin}, weighting={self.weighting!r}, squared={self.squared}, {self.reduction!r}"
+        return shown_options(self)

@@ -68,6 +68,7 @@ class OrthoHashLoss(MarginSoftmaxLoss):
         if isinstance(codebook, str):
             codebook = hash_codebook(num_classes, embedding_size, codebook, seed)
         self.register_buffer("codebook", checked_codes(self, "codebook", codebook))
+        self.margin_type = margin_type
         self.rule = SoftmaxRule(scale, True, False, angular=margin_type == "angle")
         self.set_margin(margin)
 

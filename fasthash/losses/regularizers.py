@@ -11,8 +11,8 @@ from torch.nn import functional
 
 from fasthash import _checks
 from fasthash.losses._distributed import gather_batch
-from fasthash.losses._inputs import check_embeddings
-from fasthash.losses._sums import total
+from fasthash.losses._inputs import check_embeddings, shown_options
+from fasthash.losses._sums import gram, total
 
 FORMS = ("cross_entropy", "entropy")
 
@@ -42,7 +42,7 @@ def bit_decorrelation(codes: Tensor) -> Tensor:
     rows, bits = codes.shape
     with torch.autocast(codes.device.type, enabled=False):
         wide = _wide(codes)
-        products = wide.T @ wide / rows
+        products = gram(wide) / rows
         return total(products.triu(1).square()) * (2 / max(1, bits * (bits - 1)))
 
 
@@ -199,7 +199,7 @@ class FakeImageEntropyLoss(_Regularizer):
 
     def extra_repr(self) -> str:
         """Shown by print(loss)."""
-        return f"{self.form!r}, scale={self.scale}"
+        return shown_options(self)
 
 
 def _wide(values: Tensor) -> Tensor:

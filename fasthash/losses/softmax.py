@@ -10,6 +10,7 @@ from fasthash import _checks
 from fasthash.losses._class_level import ClassLevelLoss, row_factors, soft_targets
 from fasthash.losses._class_softmax import SoftmaxRule, class_logits, class_softmax, without_autocast
 from fasthash.losses._corners import Corners
+from fasthash.losses._inputs import shown_options
 from fasthash.losses._renamed import OF_BASE, refuse_options
 
 _INSTEAD = {
@@ -67,6 +68,10 @@ class MarginSoftmaxLoss(ClassSoftmaxLoss):
         _checks.require_finite_number(self._name, "margin", value)
         self.rule = self.rule._replace(margin=value)
 
+    def extra_repr(self) -> str:
+        """Shown by print(loss)."""
+        return shown_options(self, margin=self.margin, scale=self.rule.scale)
+
 
 class SoftmaxHashLoss(ClassSoftmaxLoss):
     """Cross-entropy of a linear classifier on the embeddings (relaxed codes, or logits).
@@ -120,6 +125,10 @@ class SoftmaxHashLoss(ClassSoftmaxLoss):
 
     def _classes(self, dtype: torch.dtype) -> tuple[Tensor, Tensor | None]:
         return self.weight.to(dtype), None if self.bias is None else self.bias.to(dtype)
+
+    def extra_repr(self) -> str:
+        """Shown by print(loss)."""
+        return shown_options(self, temperature=1 / self.rule.scale, normalize=self.rule.normalize_weights)
 
 
 class CosFaceLoss(MarginSoftmaxLoss):

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from fasthash import _checks
 from fasthash.losses._distributed import gather_batch
 from fasthash.losses._gains import gains_of
-from fasthash.losses._inputs import check_embeddings, relation_of
+from fasthash.losses._inputs import check_embeddings, relation_of, shown_options
 from fasthash.losses._soft_histogram import soft_histogram
 from fasthash.losses._soft_ranking import (
     expected_precision,
@@ -185,4 +185,4 @@ class TieAwareRankingLoss(nn.Module):
 
     def extra_repr(self) -> str:
         """Shown by print(loss)."""
-        return f"{self.metric!r}, {self.form!r}, bins={self.bins}, reduction={self.reduction!r}"
+        return shown_options(self)

@@ -11,7 +11,7 @@ from torch.nn.functional import softplus
 
 from fasthash import _checks, ops, reference
 from fasthash.losses._distances import DISTANCES, distance_matrix, in_working_dtype, pair_distances
-from fasthash.losses._inputs import check_embeddings, gather_alone, relation_of
+from fasthash.losses._inputs import check_embeddings, gather_alone, relation_of, shown_options
 from fasthash.losses._margin import HasMargin
 from fasthash.losses._renamed import OF_BASE, refuse_options
 from fasthash.losses._sums import total
@@ -136,8 +136,7 @@ class _TripletLoss(HasMargin, nn.Module):
 
     def extra_repr(self) -> str:
         """Shown by print(loss)."""
-        options = f"margin={self.margin}, distance={self.distance!r}, reduction={self.reduction!r}"
-        return options + f", normalize_embeddings={self.normalize_embeddings}"
+        return shown_options(self)
 
 
 class TripletMarginLoss(_TripletLoss):

@@ -12,6 +12,7 @@ from fasthash import _checks
 from fasthash.losses._class_centers import ClassCenterLoss
 from fasthash.losses._class_level import row_factors, soft_targets
 from fasthash.losses._class_softmax import SoftmaxRule, unit_rows
+from fasthash.losses._inputs import shown_options
 from fasthash.special import log_vmf_normalizer
 
 LEARNED = ("none", "shared", "class")
@@ -140,5 +141,5 @@ class VonMisesFisherLoss(ClassCenterLoss):
         return values.mean() if factors is None else (values * factors).sum()
 
     def extra_repr(self) -> str:
-        """Shown by print(loss); kappa lives in a tensor and is not read here."""
-        return f"{super().extra_repr()}, learn_kappa={self.learn_kappa!r}"
+        """Shown by print(loss); a learned kappa lives in a tensor and is not read here."""
+        return shown_options(self) if self.log_kappa is not None else shown_options(self, kappa=self.rule.scale)

@@ -67,11 +67,6 @@ def refuse_double_backward(backward_op: str) -> None:
     torch.library.register_autograd(f"fasthash::{backward_op}", refuse)
 
 
-def changeable(loss: Tensor) -> Tensor:
-    """A loss that its owner may change in place (`loss /= 4`): backward keeps the operator's own output."""
-    return loss.clone() if loss.requires_grad else loss
-
-
 def not_differentiable(op: str) -> None:
     """Declares that no output of an operator has a gradient: autograd passes it by, at no cost."""
     _implementations.impl(op, torch.library.fallthrough_kernel, "Autograd")

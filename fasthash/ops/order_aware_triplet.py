@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from fasthash.ops import _registration
+from fasthash.ops import _autograd, _registration
 from fasthash.types import REDUCTIONS, TIES, TRIPLET_METHODS, WEIGHTINGS
 
 _OP = "order_aware_triplet"
@@ -96,7 +96,7 @@ def order_aware_triplet(
     theirs. The weights' formulas, their normalisation and the order of ties are this library's own definition.
     """
     try:
-        loss: Tensor = torch.ops.fasthash.order_aware_triplet.default(
+        return _loss(
             distances,
             relation,
             anchor_codes,
@@ -109,8 +109,7 @@ def order_aware_triplet(
             _registration.index(_OP, "method", method, TRIPLET_METHODS),
             _registration.index(_OP, "ties", ties, TIES),
             gains,
-        )[0]
-        return _registration.changeable(loss)
+        )
     except _registration.MISFITS:
         _registration.refuse_kinds(order_aware_triplet, locals())
         raise
@@ -122,34 +121,4 @@ def _fake(distances: Tensor, *_: Any) -> tuple[Tensor, Tensor]:
     return distances.new_empty((), dtype=wide), distances.new_empty(distances.shape, dtype=wide)
 
 
-# `loss` is not computed with. It ties the result to the forward pass, so that a second derivative meets the refusal.
-@torch.library.impl("fasthash::order_aware_triplet_backward", "default")
-def _scaled(grad_loss: Tensor, gradient: Tensor, loss: Tensor) -> Tensor:
-    return grad_loss * gradient
-
-
-@torch.library.register_fake("fasthash::order_aware_triplet_backward")
-def _fake_scaled(grad_loss: Tensor, gradient: Tensor, loss: Tensor) -> Tensor:
-    return gradient.new_empty(gradient.shape)
-
-
-def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
-    loss, gradient = output
-    ctx.dtype = inputs[0].dtype
-    ctx.mark_non_differentiable(gradient)
-    ctx.save_for_backward(loss, gradient)
-    ctx.set_materialize_grads(False)
-
-
-def _backward(ctx: Any, grad_loss: Tensor | None, _: None) -> tuple[Tensor | None, ...]:
-    if grad_loss is None:
-        return (None,) * 12
-    loss, gradient = ctx.saved_tensors
-    scaled = torch.ops.fasthash.order_aware_triplet_backward.default(grad_loss, gradient, loss)
-    return (scaled.to(ctx.dtype), *(None,) * 11)
-
-
-torch.library.register_autograd("fasthash::order_aware_triplet", _backward, setup_context=_setup_context)
-_registration.refuse_double_backward("order_aware_triplet_backward")
-for _device in ("cpu", "cuda"):
-    torch.library.register_autocast("fasthash::order_aware_triplet", _device, torch.float32)
+_loss = _autograd.loss(_OP)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from fasthash._labels import as_ids
-from fasthash.ops import _registration
+from fasthash.ops import _autograd, _registration
 from fasthash.types import PAIR_BALANCES, PAIR_RULES
 
 _OP = "pairwise_similarity_loss"
@@ -75,7 +75,7 @@ def pairwise_similarity_loss(
     """
     try:
         recorded = torch.is_grad_enabled()
-        loss: Tensor = torch.ops.fasthash.pairwise_similarity_loss.default(
+        return _loss(
             embeddings,
             as_ids(labels),
             items,
@@ -89,8 +89,7 @@ def pairwise_similarity_loss(
             normalize,
             recorded and embeddings.requires_grad,
             recorded and items is not None and items.requires_grad,
-        )[0]
-        return _registration.changeable(loss)
+        )
     except _registration.MISFITS:
         _registration.refuse_kinds(pairwise_similarity_loss, locals())
         raise
@@ -109,38 +108,4 @@ def _fake(embeddings: Tensor, labels: Tensor, items: Tensor | None, *rest: Any) 
     return loss, of_x, of_y
 
 
-# `loss` is not computed with. It ties the result to the forward pass, so that a second derivative meets the refusal.
-@torch.library.impl("fasthash::pairwise_similarity_loss_backward", "default")
-def _scaled(grad_loss: Tensor, gradient: Tensor, loss: Tensor) -> Tensor:
-    return grad_loss * gradient
-
-
-@torch.library.register_fake("fasthash::pairwise_similarity_loss_backward")
-def _fake_scaled(grad_loss: Tensor, gradient: Tensor, loss: Tensor) -> Tensor:
-    return gradient.new_empty(gradient.shape)
-
-
-def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor, Tensor]) -> None:
-    loss, of_embeddings, of_items = output
-    ctx.dtype = inputs[0].dtype
-    ctx.asked = inputs[-2:]
-    ctx.mark_non_differentiable(of_embeddings, of_items)
-    ctx.save_for_backward(loss, of_embeddings, of_items)
-    ctx.set_materialize_grads(False)
-
-
-def _backward(ctx: Any, grad_loss: Tensor | None, *_: None) -> tuple[Tensor | None, ...]:
-    loss, of_embeddings, of_items = ctx.saved_tensors
-
-    def scaled(gradient: Tensor, asked: bool) -> Tensor | None:
-        if grad_loss is None or not asked:
-            return None
-        found: Tensor = torch.ops.fasthash.pairwise_similarity_loss_backward.default(grad_loss, gradient, loss)
-        return found.to(ctx.dtype)
-
-    return (scaled(of_embeddings, ctx.asked[0]), None, scaled(of_items, ctx.asked[1]), *(None,) * 10)
-
-
-torch.library.register_autograd("fasthash::pairwise_similarity_loss", _backward, setup_context=_setup_context)
-_registration.refuse_double_backward("pairwise_similarity_loss_backward")
-torch.library.register_autocast("fasthash::pairwise_similarity_loss", "cpu", torch.float32)
+_loss = _autograd.loss(_OP, places=(0, 2), devices=("cpu",))

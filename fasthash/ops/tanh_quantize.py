@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from fasthash.ops import _registration
+from fasthash.ops import _autograd, _registration
 from fasthash.types import AMPLIFIERS, PENALTIES, TanhQuantizeOutput
 
 
@@ -72,7 +72,7 @@ def tanh_quantize(
         tensor = sharpness if isinstance(sharpness, Tensor) else None
         if amplification is None:
             amplification = 100.0 if inverse else 10.0
-        outputs = torch.ops.fasthash.tanh_quantize.default(
+        outputs = _quantize(
             logits,
             tensor,
             1.0 if tensor is not None else float(sharpness),
@@ -128,11 +128,10 @@ def _backward(ctx: Any, grad_codes: Tensor | None, grad_penalty: Tensor | None, 
     logits, sharpness_tensor = ctx.saved_tensors
     if grad_codes is None and grad_penalty is None:
         return (None,) * 10
-    gradient = torch.ops.fasthash.tanh_quantize_backward.default(
-        grad_codes, grad_penalty, logits, sharpness_tensor, *ctx.settings
-    )
+    gradient = _gradient(grad_codes, grad_penalty, logits, sharpness_tensor, *ctx.settings)
     return (gradient, *(None,) * 9)
 
 
-torch.library.register_autograd("fasthash::tanh_quantize", _backward, setup_context=_setup_context)
+_quantize = _autograd.differentiable("tanh_quantize", _backward, _setup_context)
+_gradient = _autograd.direct("tanh_quantize_backward")
 _registration.refuse_double_backward("tanh_quantize_backward")

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from fasthash.ops import _registration
+from fasthash.ops import _autograd, _registration
 from fasthash.types import MININGS, REDUCTIONS
 
 _OP = "triplet_margin"
@@ -67,7 +67,7 @@ def triplet_margin(
     Balntas, Riba, Ponsa, Mikolajczyk, BMVC 2016.
     """
     try:
-        loss: Tensor = torch.ops.fasthash.triplet_margin.default(
+        return _loss(
             distances,
             relation,
             margin,
@@ -75,8 +75,7 @@ def triplet_margin(
             swap,
             smooth,
             _registration.index(_OP, "reduction", reduction, REDUCTIONS),
-        )[0]
-        return _registration.changeable(loss)
+        )
     except _registration.MISFITS:
         _registration.refuse_kinds(triplet_margin, locals())
         raise
@@ -88,34 +87,4 @@ def _fake(distances: Tensor, *_: Any) -> tuple[Tensor, Tensor]:
     return distances.new_empty((), dtype=wide), distances.new_empty(distances.shape, dtype=wide)
 
 
-# `loss` is not computed with. It ties the result to the forward pass, so that a second derivative meets the refusal.
-@torch.library.impl("fasthash::triplet_margin_backward", "default")
-def _scaled(grad_loss: Tensor, gradient: Tensor, loss: Tensor) -> Tensor:
-    return grad_loss * gradient
-
-
-@torch.library.register_fake("fasthash::triplet_margin_backward")
-def _fake_scaled(grad_loss: Tensor, gradient: Tensor, loss: Tensor) -> Tensor:
-    return gradient.new_empty(gradient.shape)
-
-
-def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
-    loss, gradient = output
-    ctx.dtype = inputs[0].dtype
-    ctx.mark_non_differentiable(gradient)
-    ctx.save_for_backward(loss, gradient)
-    ctx.set_materialize_grads(False)
-
-
-def _backward(ctx: Any, grad_loss: Tensor | None, _: None) -> tuple[Tensor | None, ...]:
-    if grad_loss is None:
-        return (None,) * 7
-    loss, gradient = ctx.saved_tensors
-    scaled = torch.ops.fasthash.triplet_margin_backward.default(grad_loss, gradient, loss)
-    return (scaled.to(ctx.dtype), *(None,) * 6)
-
-
-torch.library.register_autograd("fasthash::triplet_margin", _backward, setup_context=_setup_context)
-_registration.refuse_double_backward("triplet_margin_backward")
-for _device in ("cpu", "cuda"):
-    torch.library.register_autocast("fasthash::triplet_margin", _device, torch.float32)
+_loss = _autograd.loss(_OP)

@@ -59,7 +59,7 @@ def test_a_step_of_a_loss_is_few_operators(make, operator, most):
     loss = make(check_finite=False)
     seen = issued(step_of(loss, 24))
     assert seen[f"fasthash::{operator}"] == 1
-    assert seen[f"fasthash::{operator}_backward"] == 1
+    assert seen[f"fasthash::{operator}_backward"] == 0  # its gradient is there already
     assert seen.total() <= most, dict(seen)
     assert issued(step_of(loss, 200)) == seen  # pieces of a large batch are not looked at one by one
 

@@ -150,14 +150,14 @@ def test_autocast_computes_in_float32(device):
     assert embeddings.grad.isfinite().all()
 
 
-def test_forward_and_backward_are_one_operator_each():
+def test_forward_is_one_operator_and_backward_a_product():
     distances, *rest = triplet_case(32, 32)
     distances.requires_grad_()
     with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as profile:
         ops.order_aware_triplet(distances, *rest, margin=1.0).backward()
     seen = Counter(event.name for event in profile.events())
     own = {name: count for name, count in seen.items() if name.startswith("fasthash::")}
-    assert own == {"fasthash::order_aware_triplet": 1, "fasthash::order_aware_triplet_backward": 1}
+    assert own == {"fasthash::order_aware_triplet": 1}
     assert seen["aten::mul"] == 1
     assert not {"aten::sort", "aten::gather", "aten::cumsum", "aten::sub"} & seen.keys()
 

@@ -118,7 +118,7 @@ def test_autocast_computes_in_float32():
     assert torch.equal(loss, wide)
 
 
-def test_forward_and_backward_are_one_op_each():
+def test_forward_is_one_op_and_backward_a_product():
     x, labels, y, of_items = case(16, 16)
     leaf = x.requires_grad_()
     ops.pairwise_similarity_loss(leaf, labels, y, of_items, rule="likelihood").backward()
@@ -126,7 +126,7 @@ def test_forward_and_backward_are_one_op_each():
         ops.pairwise_similarity_loss(leaf, labels, y, of_items, rule="likelihood").backward()
     counts = Counter(event.key for event in profile.key_averages() for _ in range(event.count))
     assert counts["fasthash::pairwise_similarity_loss"] == 1
-    assert counts["fasthash::pairwise_similarity_loss_backward"] == 1
+    assert counts["fasthash::pairwise_similarity_loss_backward"] == 0
     assert sum(count for name, count in counts.items() if name.startswith("aten::mul")) == 1
 
 

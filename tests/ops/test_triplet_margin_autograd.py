@@ -124,7 +124,7 @@ def test_autocast_computes_in_float32(device):
     assert torch.equal(loss, ops.triplet_margin(distances.float(), relation, margin=1.0))
 
 
-def test_forward_and_backward_are_one_op_each():
+def test_forward_is_one_op_and_backward_a_product():
     distances, relation = case("cpu", 16, 16)
     leaf = distances.requires_grad_()
     ops.triplet_margin(leaf, relation, margin=1.0).backward()
@@ -132,5 +132,5 @@ def test_forward_and_backward_are_one_op_each():
         ops.triplet_margin(leaf, relation, margin=1.0).backward()
     counts = Counter(event.key for event in profile.key_averages() for _ in range(event.count))
     assert counts["fasthash::triplet_margin"] == 1
-    assert counts["fasthash::triplet_margin_backward"] == 1
+    assert counts["fasthash::triplet_margin_backward"] == 0
     assert sum(count for name, count in counts.items() if name.startswith("aten::mul")) == 1
