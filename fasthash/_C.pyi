@@ -62,6 +62,26 @@ def pairwise_similarity_loss(
     of_embeddings: bool = True,
     of_items: bool = False,
 ) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]: ...
+def class_softmax(
+    embeddings: NDArray[np.float32],
+    weights: NDArray[np.float32],
+    targets: NDArray[np.int64],
+    bias: NDArray[np.float32] | None = None,
+    factors: NDArray[np.float32] | None = None,
+    scale: float = 1.0,
+    form: int = 0,
+    normalize_weights: bool = False,
+    margin: float = 0.0,
+    angular: bool = False,
+    l1: float = 0.0,
+    l2: float = 0.0,
+    cubic: float = 0.0,
+    outside: float = 0.0,
+    edge: float = 1.0,
+    of_embeddings: bool = True,
+    of_weights: bool = True,
+    of_bias: bool = False,
+) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]: ...
 def triplet_margin(
     distances: NDArray[Any],
     relation: NDArray[np.int8],

@@ -8,6 +8,7 @@ Layers, losses, models, search and metrics are `fasthash.nn`, `.losses`, `.model
 from fasthash._build_info import build_info
 from fasthash._version import __version__
 from fasthash.ops import (
+    class_softmax,
     discrete_code_update,
     hamming_distance,
     hamming_histogram,
@@ -26,6 +27,7 @@ from fasthash.ops import (
 __all__ = [
     "__version__",
     "build_info",
+    "class_softmax",
     "discrete_code_update",
     "hamming_distance",
     "hamming_histogram",

@@ -70,6 +70,7 @@ PYBIND11_MODULE(_C, module) {
   fasthash::bindings::bind_order_aware_triplet(module);
   fasthash::bindings::bind_triplet_margin(module);
   fasthash::bindings::bind_pairwise_similarity_loss(module);
+  fasthash::bindings::bind_class_softmax(module);
   fasthash::bindings::bind_discrete_code_update(module);
   fasthash::bindings::bind_label_sums(module);
   fasthash::bindings::bind_pack_codes(module);

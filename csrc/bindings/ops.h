@@ -22,6 +22,9 @@ void bind_triplet_margin(pybind11::module_& module);
 void register_pairwise_similarity_loss(torch::stable::detail::StableLibrary& library);
 void bind_pairwise_similarity_loss(pybind11::module_& module);
 
+void register_class_softmax(torch::stable::detail::StableLibrary& library);
+void bind_class_softmax(pybind11::module_& module);
+
 void register_pack_codes(torch::stable::detail::StableLibrary& library);
 void bind_pack_codes(pybind11::module_& module);
 

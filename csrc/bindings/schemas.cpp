@@ -22,6 +22,10 @@ constexpr const char* schemas[] = {
     "float scale, float threshold, float smallest, int balance, float cohesion, bool normalize, bool of_embeddings, "
     "bool of_items) -> (Tensor, Tensor, Tensor)",
     "pairwise_similarity_loss_backward(Tensor grad_loss, Tensor gradient, Tensor loss) -> Tensor",
+    "class_softmax(Tensor embeddings, Tensor weights, Tensor targets, Tensor? bias, Tensor? factors, float scale, "
+    "int form, bool normalize_weights, float margin, bool angular, float l1, float l2, float cubic, float outside, "
+    "float edge, bool of_embeddings, bool of_weights, bool of_bias) -> (Tensor, Tensor, Tensor, Tensor)",
+    "class_softmax_backward(Tensor grad_loss, Tensor gradient, Tensor loss) -> Tensor",
     "discrete_code_update(Tensor codes, Tensor relaxed, Tensor targets, Tensor target_of, int sweeps) "
     "-> (Tensor codes, Tensor changed)",
     "label_sums(Tensor values, Tensor labels, Tensor query_labels) -> (Tensor sums, Tensor counts)",
@@ -59,7 +63,9 @@ STABLE_TORCH_LIBRARY(FASTHASH_NAMESPACE, library) {
 
 STABLE_TORCH_LIBRARY_IMPL(FASTHASH_NAMESPACE, CPU, library) {
   register_kernels(library);
-  fasthash::bindings::register_pairwise_similarity_loss(library);  // has no CUDA kernel
+  // These have no CUDA kernel.
+  fasthash::bindings::register_pairwise_similarity_loss(library);
+  fasthash::bindings::register_class_softmax(library);
 }
 
 #if !defined(FASTHASH_CUDA_ON_CPU)

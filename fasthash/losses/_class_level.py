@@ -110,7 +110,7 @@ class ClassLevelLoss(nn.Module):
             return self._computed(embeddings, labels, indices_tuple)
         try:
             loss = self._computed(embeddings, labels, indices_tuple)
-        except (IndexError, RuntimeError):  # the second from scatter
+        except (IndexError, RuntimeError, ValueError):  # the second from scatter, the third from an operator of ours
             self._check_values(embeddings, labels)
             raise
         if not math.isfinite(loss.item()):
@@ -121,8 +121,9 @@ class ClassLevelLoss(nn.Module):
         dtype = torch.float64 if embeddings.dtype == torch.float64 else torch.float32
         weights = None if indices_tuple is None else _weights(indices_tuple, embeddings.shape[0], labels, dtype)
         kind = embeddings.device.type
-        if not torch.is_autocast_enabled(kind):  # entering a region costs as much as two operators
-            return self._loss(embeddings.to(dtype), labels, weights)
+        # A region costs as much as two operators, and so does a conversion that changes nothing.
+        if embeddings.dtype == dtype and not torch.is_autocast_enabled(kind):
+            return self._loss(embeddings, labels, weights)
         with torch.autocast(kind, enabled=False):
             return self._loss(embeddings.to(dtype), labels, weights)
 

@@ -11,11 +11,14 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from fasthash import ops
 from fasthash.losses._corners import Corners, corner_penalty, penalty_and_slope
 from fasthash.nn.straight_through import signs, straight_through_sign
+from fasthash.reference.class_softmax import unit_rows
 
 BACKENDS = ("fused", "reference")
 
+_NO_CORNERS: dict[str, float] = {}
 _SMALL = 1 << 15  # elements of (B, C) up to which a plain softmax is left to PyTorch: a Function in Python costs more
 _NOTHING = -(1 << 62)  # no id: cross-entropy would silently leave out -100
 _EDGE = 1 - 1e-7  # cosines of angles stay inside, where arccos has a slope
@@ -73,6 +76,20 @@ def class_softmax(
         loss = _reference(embeddings, weights, bias, targets, factors, rule)
         return loss if corners is None else loss + corner_penalty(embeddings, corners)
     parts = (embeddings, weights, bias)
+    if _is_one_operator(embeddings, targets) and not (bias is not None and rule.angular):
+        return ops.class_softmax(
+            *parts[:2],
+            targets,
+            bias,
+            factors,
+            scale=rule.scale,
+            normalize_embeddings=rule.normalize_embeddings,
+            normalize_weights=rule.normalize_weights,
+            binary=rule.binary,
+            margin=rule.margin,
+            angular=rule.angular,
+            **(_NO_CORNERS if corners is None else corners._asdict()),
+        )
     plain = not (rule.normalize_embeddings or rule.normalize_weights or rule.margin or rule.binary or corners)
     if plain and factors is None and targets.dim() == 1 and embeddings.shape[0] * weights.shape[0] <= _SMALL:
         logits = _products(embeddings, weights, bias, rule.scale)
@@ -82,6 +99,16 @@ def class_softmax(
         *parts, targets, factors, rule, corners, needed
     )
     return fused
+
+
+def _is_one_operator(embeddings: Tensor, targets: Tensor) -> bool:
+    """Whether `ops.class_softmax` computes it; a compiler fuses what it can look into."""
+    return (
+        embeddings.dtype == torch.float32
+        and embeddings.device.type == "cpu"
+        and targets.dim() == 1
+        and not torch.compiler.is_compiling()
+    )
 
 
 def class_logits(embeddings: Tensor, weights: Tensor, bias: Tensor | None, rule: SoftmaxRule) -> Tensor:
@@ -109,13 +136,6 @@ def _reference(
 
 def _one_hot(ids: Tensor, classes: int, dtype: torch.dtype) -> Tensor:
     return (ids.unsqueeze(1) == torch.arange(classes, device=ids.device)).to(dtype)
-
-
-def unit_rows(rows: Tensor) -> Tensor:
-    """Rows of length 1; a row of zeros stays as it is and has no gradient."""
-    lengths = torch.linalg.vector_norm(rows, dim=1, keepdim=True)
-    zero = lengths == 0
-    return rows * torch.where(zero, 0.0, 1 / torch.where(zero, 1.0, lengths))
 
 
 def _products(x: Tensor, w: Tensor, bias: Tensor | None, scale: float) -> Tensor:
@@ -227,10 +247,11 @@ def _subtract_margin(logits: Tensor, targets: Tensor, rule: SoftmaxRule) -> Tens
         else:
             logits.scatter_add_(1, ids, torch.full_like(ids, loss, dtype=logits.dtype))
         return None
-    cosines = (logits if ids is None else logits.gather(1, ids)).div(rule.scale).clamp_(-_EDGE, _EDGE)
+    found = (logits if ids is None else logits.gather(1, ids)).div(rule.scale)
+    cosines = found.clamp(-_EDGE, _EDGE)
     sines = (1 - cosines.square()).sqrt_()
     moved = rule.scale * (cosines * math.cos(rule.margin) - sines * math.sin(rule.margin))
-    slopes = math.cos(rule.margin) + math.sin(rule.margin) * cosines / sines
+    slopes = torch.where(cosines == found, math.cos(rule.margin) + math.sin(rule.margin) * cosines / sines, 0.0)
     if ids is None:
         logits.copy_(torch.where(targets > 0, moved, logits))
         return torch.where(targets > 0, slopes, 1.0)

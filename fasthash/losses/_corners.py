@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from fasthash.losses._sums import total
+from fasthash.reference.class_softmax import corner_penalty as penalty
 
 
 class Corners(NamedTuple):
@@ -31,10 +32,7 @@ class Corners(NamedTuple):
 
 def corner_penalty(values: Tensor, corners: Corners) -> Tensor:
     """The weighted sum () over all elements of (B, K) values, in plain PyTorch."""
-    size = values.abs()
-    gap = size - 1
-    terms = corners.l1 * gap.abs() + corners.l2 * gap.square() + corners.cubic * gap.abs().pow(3)
-    return total(terms + corners.outside * (size - corners.edge).relu())
+    return penalty(values, *corners)
 
 
 def penalty_and_slope(values: Tensor, corners: Corners) -> tuple[Tensor, Tensor]:

@@ -124,6 +124,8 @@ class SoftmaxHashLoss(ClassSoftmaxLoss):
         self.rule = SoftmaxRule(1 / temperature, normalize, normalize)
 
     def _classes(self, dtype: torch.dtype) -> tuple[Tensor, Tensor | None]:
+        if self.weight.dtype == dtype:
+            return self.weight, self.bias
         return self.weight.to(dtype), None if self.bias is None else self.bias.to(dtype)
 
     def extra_repr(self) -> str:

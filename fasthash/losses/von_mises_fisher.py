@@ -11,8 +11,9 @@ from torch import Tensor, nn
 from fasthash import _checks
 from fasthash.losses._class_centers import ClassCenterLoss
 from fasthash.losses._class_level import row_factors, soft_targets
-from fasthash.losses._class_softmax import SoftmaxRule, unit_rows
+from fasthash.losses._class_softmax import SoftmaxRule
 from fasthash.losses._inputs import shown_options
+from fasthash.reference.class_softmax import unit_rows
 from fasthash.special import log_vmf_normalizer
 
 LEARNED = ("none", "shared", "class")

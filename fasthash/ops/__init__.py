@@ -4,6 +4,7 @@
 Every operator has a twin of the same name and signature in `fasthash.reference`, in pure PyTorch: its definition.
 """
 
+from fasthash.ops.class_softmax import class_softmax
 from fasthash.ops.discrete_code_update import discrete_code_update
 from fasthash.ops.hamming_distance import hamming_distance
 from fasthash.ops.hamming_histogram import hamming_histogram
@@ -19,6 +20,7 @@ from fasthash.ops.triplet_margin import triplet_margin
 from fasthash.ops.unpack_codes import unpack_codes
 
 __all__ = [
+    "class_softmax",
     "discrete_code_update",
     "hamming_distance",
     "hamming_histogram",

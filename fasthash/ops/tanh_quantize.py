@@ -124,12 +124,12 @@ def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]
     ctx.set_materialize_grads(False)
 
 
-def _backward(ctx: Any, grad_codes: Tensor | None, grad_penalty: Tensor | None, *_: None) -> tuple[Tensor | None, ...]:
+def _backward(ctx: Any, grad_codes: Tensor | None, grad_penalty: Tensor | None, *_: None) -> Tensor | None:
     logits, sharpness_tensor = ctx.saved_tensors
     if grad_codes is None and grad_penalty is None:
-        return (None,) * 10
-    gradient = _gradient(grad_codes, grad_penalty, logits, sharpness_tensor, *ctx.settings)
-    return (gradient, *(None,) * 9)
+        return None
+    gradient: Tensor = _gradient(grad_codes, grad_penalty, logits, sharpness_tensor, *ctx.settings)
+    return gradient
 
 
 _quantize = _autograd.differentiable("tanh_quantize", _backward, _setup_context)

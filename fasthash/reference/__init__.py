@@ -4,6 +4,7 @@
 They are the yardstick of tests and benchmarks, and a path for `torch.func`, which registered ops do not support.
 """
 
+from fasthash.reference.class_softmax import class_softmax
 from fasthash.reference.discrete_code_update import discrete_code_update
 from fasthash.reference.hamming_distance import hamming_distance
 from fasthash.reference.hamming_histogram import hamming_histogram
@@ -19,6 +20,7 @@ from fasthash.reference.triplet_margin import triplet_margin
 from fasthash.reference.unpack_codes import unpack_codes
 
 __all__ = [
+    "class_softmax",
     "discrete_code_update",
     "hamming_distance",
     "hamming_histogram",

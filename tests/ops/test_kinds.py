@@ -19,6 +19,14 @@ RELATION = torch.ones(10, 10, dtype=torch.int8)
 PREPARED = ops.prepare_database(ROWS)
 
 CALLS = {
+    "class_softmax": {
+        "embeddings": VALUES,
+        "weights": VALUES,
+        "targets": IDS,
+        "bias": SQUARE[0],
+        "factors": SQUARE[0],
+        "margin": 0.2,
+    },
     "discrete_code_update": {
         "codes": RELATION,
         "relaxed": SQUARE,

@@ -73,6 +73,12 @@ inline void count_lanes(int32_t* counts, Mask mask) {
   _mm256_storeu_si256(reinterpret_cast<__m256i*>(counts), _mm256_sub_epi32(old, _mm256_castps_si256(mask.m)));
 }
 
+// The greatest lane; any of them or NaN where one is NaN.
+inline float highest(Vec a) {
+  const __m128 four = _mm_max_ps(_mm256_castps256_ps128(a.v), _mm256_extractf128_ps(a.v, 1));
+  const __m128 two = _mm_max_ps(four, _mm_movehl_ps(four, four));
+  return _mm_cvtss_f32(_mm_max_ss(two, _mm_movehdup_ps(two)));
+}
 inline double sum(Vec a) {
   const __m256d low = _mm256_cvtps_pd(_mm256_castps256_ps128(a.v));
   const __m256d high = _mm256_cvtps_pd(_mm256_extractf128_ps(a.v, 1));

@@ -71,6 +71,8 @@ inline void count_lanes(int32_t* counts, Mask mask) {
   _mm512_storeu_si512(counts, _mm512_mask_add_epi32(old, mask.m, old, _mm512_set1_epi32(1)));
 }
 
+// The greatest lane; any of them or NaN where one is NaN.
+inline float highest(Vec a) { return _mm512_reduce_max_ps(a.v); }
 inline double sum(Vec a) {
   const __m512d low = _mm512_cvtps_pd(_mm512_castps512_ps256(a.v));
   const __m512d high = _mm512_cvtps_pd(_mm512_extractf32x8_ps(a.v, 1));

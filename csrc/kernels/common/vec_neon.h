@@ -67,6 +67,8 @@ inline void count_lanes(int32_t* counts, Mask mask) {
   vst1q_s32(counts, vsubq_s32(vld1q_s32(counts), vreinterpretq_s32_u32(mask.m)));
 }
 
+// The greatest lane; any of them or NaN where one is NaN.
+inline float highest(Vec a) { return vmaxvq_f32(a.v); }
 inline double sum(Vec a) { return vaddvq_f64(vaddq_f64(vcvt_f64_f32(vget_low_f32(a.v)), vcvt_high_f64_f32(a.v))); }
 
 inline uint16x4_t load_halves(const void* p) { return vld1_u16(static_cast<const uint16_t*>(p)); }

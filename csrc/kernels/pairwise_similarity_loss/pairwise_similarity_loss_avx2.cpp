@@ -5,7 +5,7 @@
 
 namespace fasthash {
 
-void pair_products_avx2(const PairProducts<float>& run) { pair_products(run); }
+void pair_products_avx2(const MatrixProducts<float>& run) { matrix_products(run); }
 double pair_terms_avx2(const PairTerms<float>& run) { return pair_terms(run); }
 int64_t pair_count_avx2(const PairTerms<float>& run) { return pair_count(run); }
 

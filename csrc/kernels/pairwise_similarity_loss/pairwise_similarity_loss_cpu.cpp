@@ -15,7 +15,7 @@
 namespace fasthash {
 namespace {
 
-const Variants<void(const PairProducts<float>&)> products_variants{"pair_products", {FH_VARIANTS(pair_products)}};
+const Variants<void(const MatrixProducts<float>&)> products_variants{"pair_products", {FH_VARIANTS(pair_products)}};
 const Variants<double(const PairTerms<float>&)> terms_variants{"pair_terms", {FH_VARIANTS(pair_terms)}};
 const Variants<int64_t(const PairTerms<float>&)> count_variants{"pair_count", {FH_VARIANTS(pair_count)}};
 
@@ -25,7 +25,7 @@ constexpr int64_t group_anchors = 64, tile_items = 96;
 int64_t ceil_to(int64_t count, int64_t step) { return (count + step - 1) / step * step; }
 
 template <class C>
-void products_scalar(const PairProducts<C>& run) {
+void products_scalar(const MatrixProducts<C>& run) {
   for (int64_t r = 0; r < run.rows; ++r) {
     C* sums = run.sums + r * run.sum_stride;
     if (!run.add) std::fill_n(sums, run.width, C(0));
@@ -90,8 +90,8 @@ class Work final : public PairwiseWork {
         unit_(args.rule == PairRule::cosine_cauchy),
         x_(args.x, args.bits, args.x_stride, unit_, of_distances(args.rule)),
         y_(args.y, args.bits, args.y_stride, unit_, of_distances(args.rule)),
-        padded_(ceil_to(args.anchors, pair_padding)),
-        padded_bits_(ceil_to(args.bits, pair_padding)),
+        padded_(padded_lanes(args.anchors)),
+        padded_bits_(padded_lanes(args.bits)),
         words_((args.x_labels.bytes + 3) / 4),
         labels_(args.rule == PairRule::graded_likelihood ? 8 * args.x_labels.bytes : 0),
         chunk_(ceil_to(std::max<int64_t>({512, args.bits, (args.items + 31) / 32}), tile_items)),
@@ -296,8 +296,8 @@ class Work final : public PairwiseWork {
   static C root_of(C count) { return count > C(0) ? C(1 / std::sqrt(double(count))) : C(0); }
   int64_t lanes_of(int64_t group) const { return std::min(group_anchors, padded_ - group); }
 
-  void products(const PairProducts<float>& run) const { products_(run); }
-  void products(const PairProducts<double>& run) const { products_scalar(run); }
+  void products(const MatrixProducts<float>& run) const { products_(run); }
+  void products(const MatrixProducts<double>& run) const { products_scalar(run); }
   double terms(const PairTerms<float>& run) const { return terms_(run); }
   double terms(const PairTerms<double>& run) const { return terms_scalar(run); }
 
@@ -368,13 +368,13 @@ class Work final : public PairwiseWork {
   PairWeights weights_{};
   std::vector<double> losses_;
   std::vector<C> partial_, partial_sums_;  // of each block: groups (K, lanes), and lanes
-  void (*products_)(const PairProducts<float>&);
+  void (*products_)(const MatrixProducts<float>&);
   double (*terms_)(const PairTerms<float>&);
 };
 
 }  // namespace
 
-void pair_products_scalar(const PairProducts<float>& run) { products_scalar(run); }
+void pair_products_scalar(const MatrixProducts<float>& run) { products_scalar(run); }
 double pair_terms_scalar(const PairTerms<float>& run) { return terms_scalar(run); }
 int64_t pair_count_scalar(const PairTerms<float>& run) {
   int64_t count = 0;

@@ -5,7 +5,7 @@
 
 namespace fasthash {
 
-void pair_products_neon(const PairProducts<float>& run) { pair_products(run); }
+void pair_products_neon(const MatrixProducts<float>& run) { matrix_products(run); }
 double pair_terms_neon(const PairTerms<float>& run) { return pair_terms(run); }
 int64_t pair_count_neon(const PairTerms<float>& run) { return pair_count(run); }
 

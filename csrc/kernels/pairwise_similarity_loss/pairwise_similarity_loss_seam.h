@@ -4,23 +4,10 @@
 
 #include <cstdint>
 
+#include "common/products.h"
 #include "pairwise_similarity_loss/pair_rule.h"
 
 namespace fasthash {
-
-// Lanes come in multiples of this.
-constexpr int64_t pair_padding = 16;
-
-// sums(r, lane) = [sums(r, lane) +] sum over steps t of factors[r row_stride + t step_stride] lanes[t lane_stride +
-// lane]
-template <class T>
-struct PairProducts {
-  const T *factors, *lanes;
-  T* sums;
-  int64_t rows, steps, width;  // of the sums, and of what is added up; width is a multiple of pair_padding
-  int64_t row_stride, step_stride, lane_stride, sum_stride;
-  bool add;
-};
 
 // Terms of (items, lanes), where a lane is an anchor. Items are similar where `ids` are equal, or `words` have a bit in
 // common.
@@ -45,9 +32,9 @@ struct PairTerms {
 
 // pair_terms returns the weighted sum of values; pair_count the number of similar pairs by words, and reads no more
 // than words, items and lanes.
-#define FH_PAIR_VARIANT(machine)                                \
-  void pair_products_##machine(const PairProducts<float>& run); \
-  double pair_terms_##machine(const PairTerms<float>& run);     \
+#define FH_PAIR_VARIANT(machine)                                  \
+  void pair_products_##machine(const MatrixProducts<float>& run); \
+  double pair_terms_##machine(const PairTerms<float>& run);       \
   int64_t pair_count_##machine(const PairTerms<float>& run);
 FH_PAIR_VARIANT(scalar)
 FH_PAIR_VARIANT(avx2)

@@ -3,66 +3,14 @@
 // linkage. Restates pairwise_similarity_loss_math.h; the tests hold the two together.
 #pragma once
 
+#include "common/products_vec.h"
 #include "common/vec_math.h"
 #include "pairwise_similarity_loss/pairwise_similarity_loss_seam.h"
 
 namespace {
 
-using fasthash::PairProducts;
 using fasthash::PairRule;
 using fasthash::PairTerms;
-
-// As many sums as the registers hold: 6 rows by an eighth of the registers.
-constexpr int tile_rows = 6, tile_width = Vec::registers / 8;
-
-template <int rows, int width>
-inline void products_tile(const PairProducts<float>& run, int64_t row, int64_t lane) {
-  const float* factors = run.factors + row * run.row_stride;
-  const float* lanes = run.lanes + lane;
-  float* sums = run.sums + row * run.sum_stride + lane;
-  Vec sum[rows][width];
-#pragma GCC unroll 8
-  for (int r = 0; r < rows; ++r)
-#pragma GCC unroll 8
-    for (int w = 0; w < width; ++w)
-      sum[r][w] = run.add ? load_float32(sums + r * run.sum_stride + w * Vec::lanes) : broadcast(0.0f);
-  for (int64_t t = 0; t < run.steps; ++t) {
-    Vec part[width];
-#pragma GCC unroll 8
-    for (int w = 0; w < width; ++w) part[w] = load_float32(lanes + t * run.lane_stride + w * Vec::lanes);
-#pragma GCC unroll 8
-    for (int r = 0; r < rows; ++r) {
-      const Vec factor = broadcast(factors[r * run.row_stride + t * run.step_stride]);
-#pragma GCC unroll 8
-      for (int w = 0; w < width; ++w) sum[r][w] = fma(factor, part[w], sum[r][w]);
-    }
-  }
-#pragma GCC unroll 8
-  for (int r = 0; r < rows; ++r)
-#pragma GCC unroll 8
-    for (int w = 0; w < width; ++w) store_float32(sums + r * run.sum_stride + w * Vec::lanes, sum[r][w]);
-}
-
-template <int width>
-inline void products_rows(const PairProducts<float>& run, int64_t lane) {
-  int64_t row = 0;
-  for (; row + tile_rows <= run.rows; row += tile_rows) products_tile<tile_rows, width>(run, row, lane);
-  switch (run.rows - row) {
-    case 5: return products_tile<5, width>(run, row, lane);
-    case 4: return products_tile<4, width>(run, row, lane);
-    case 3: return products_tile<3, width>(run, row, lane);
-    case 2: return products_tile<2, width>(run, row, lane);
-    case 1: return products_tile<1, width>(run, row, lane);
-    default: return;
-  }
-}
-
-inline void pair_products(const PairProducts<float>& run) {
-  int64_t lane = 0;
-  for (; lane + tile_width * Vec::lanes <= run.width; lane += tile_width * Vec::lanes)
-    products_rows<tile_width>(run, lane);
-  for (; lane < run.width; lane += Vec::lanes) products_rows<1>(run, lane);
-}
 
 struct Term {
   Vec value, slope;
