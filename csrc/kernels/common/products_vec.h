@@ -58,7 +58,12 @@ inline void matrix_products(const MatrixProducts<float>& run) {
   int64_t lane = 0;
   for (; lane + tile_width * Vec::lanes <= run.width; lane += tile_width * Vec::lanes)
     products_rows<tile_width>(run, lane);
-  for (; lane < run.width; lane += Vec::lanes) products_rows<1>(run, lane);
+  const int64_t left = (run.width - lane) / Vec::lanes;
+  if constexpr (tile_width > 3)
+    if (left == 3) return products_rows<3>(run, lane);
+  if constexpr (tile_width > 2)
+    if (left == 2) return products_rows<2>(run, lane);
+  if (left == 1) products_rows<1>(run, lane);
 }
 
 }  // namespace
