@@ -90,11 +90,33 @@ def with_section(text: str, table: str) -> str:
 
 
 def section(all_results: Sequence[Result]) -> str:
-    """The README's part: searches in short, and the headline cases of every machine."""
+    """The README's part: searches in short, and the headline cases, of each op where a CPU measured it last."""
     measured = [result for result in all_results if result["rows"] and not results.is_quick(result)]
     if not measured:
         return "No benchmark results yet: `make bench` measures this machine and fills in this section.\n"
-    return f"{_LEGEND}\nAll cases: [bench/results](bench/results/README.md).\n\n" + "\n".join(map(_short, measured))
+    return f"{_LEGEND}\nAll cases: [bench/results](bench/results/README.md).\n\n" + "\n".join(
+        map(_short, _newest(measured))
+    )
+
+
+def _newest(measured: Sequence[Result]) -> list[Result]:
+    """Results without the ops of a CPU that another CPU measured later, and without those that are left with none."""
+    dates = [{run["number"]: run["date"] for run in result["runs"]} for result in measured]
+    last: dict[str, str] = {}
+    for result, date_of in zip(measured, dates, strict=True):
+        for row in result["rows"] if result["machine"]["gpu"] is None else []:
+            last[row["op"]] = max(last.get(row["op"], ""), date_of[row["run"]])
+    kept = []
+    for result, date_of in zip(measured, dates, strict=True):
+        newest = {
+            op
+            for op, date in last.items()
+            if any(row["op"] == op and date_of[row["run"]] == date for row in result["rows"])
+        }
+        rows = [row for row in result["rows"] if result["machine"]["gpu"] is not None or row["op"] in newest]
+        runs = [run for run in result["runs"] if run["number"] in {row["run"] for row in rows}]
+        kept += [{**result, "rows": rows, "runs": runs}] if rows else []
+    return kept
 
 
 def page(all_results: Sequence[Result]) -> str:

@@ -157,6 +157,22 @@ def test_readme_holds_headline_cases_only_and_the_page_all():
     assert "k 100" in report.page([result(*rows)])
 
 
+def test_readme_holds_an_op_of_the_cpu_that_measured_it_last():
+    old, new = result(row("fasthash", 1e-3), row("fasthash", 3e-3, op="pack_codes")), result(row("fasthash", 2e-3))
+    old["machine"] = {**old["machine"], "cpu": "Old CPU"}
+    new["runs"] = [{**new["runs"][0], "date": "2026-02-01T00:00:00+00:00"}]
+    gpu = result(row("fasthash", 1e-5))
+    gpu["machine"] = {**gpu["machine"], "gpu": "Some GPU"}
+    text = report.section([old, new, gpu])
+    assert "3 ms" in text
+    assert "2 ms" in text
+    assert "10 µs" in text
+    assert "1 ms" not in text
+    only_new = report.section([result(row("fasthash", 1e-3)), new])
+    assert only_new.count("### ") == 1
+    assert "1 ms" in report.page([old, new, gpu])
+
+
 def test_quick_results_stay_out_of_the_readme():
     quick = result(row("fasthash", 1e-3), quick=True)
     assert "No benchmark results yet" in report.section([quick])

@@ -18,6 +18,8 @@ from tests.kernels import Kernels
 # rounding to a half precision.
 RTOL = {torch.float32: 2e-6, torch.float64: 1e-13, torch.bfloat16: 8e-3, torch.float16: 1e-3}
 ATOL = {torch.float32: 2e-7, torch.float64: 1e-15, torch.bfloat16: 1e-6, torch.float16: 1e-6}
+# Gradients of codes and penalty may cancel: 1 - h^2 is off by half an ulp of 1, times what comes in, some 5 at most.
+GRAD_ATOL = {**ATOL, torch.float32: 1e-6}
 # The slope's relative error is that of exp: its argument 2 * sharpness * |z| reaches 40 here.
 GRAD_RTOL = {**RTOL, torch.float32: 2e-5, torch.float64: 1e-12}
 
@@ -65,7 +67,7 @@ def check_against_reference(kernels: Kernels, logits, penalty, amplifier, invers
     grads = (grad_codes.to(kernels.device), grad_penalty.to(kernels.device))
     got_gradient = kernels.ops.tanh_quantize_backward(*grads, on_device, *arguments)
     mask = ~borderline
-    assert_near(got_gradient.cpu()[mask], gradient[mask], GRAD_RTOL, ATOL)
+    assert_near(got_gradient.cpu()[mask], gradient[mask], GRAD_RTOL, GRAD_ATOL)
 
 
 @pytest.mark.parametrize("dtype", FLOAT_DTYPES, ids=str)
