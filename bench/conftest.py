@@ -16,7 +16,7 @@ from bench.plan import Benchmark, Call, Case
 
 WARM_THREADS = 1.2  # seconds of calls before a process times its first case with several threads
 WARM_TRIES = 3  # cases that may serve for it: some keep one thread busy alone
-WARM_UP_LIMIT = 0.3  # seconds; a call that takes longer tells its length the first time
+WARM_UP_LIMIT = 3.0  # seconds; a call that takes longer tells its length the first time, even if it imported much
 ROUND_AT_LEAST = 2e-4  # seconds; shorter calls are repeated within a round
 MOST_ROUNDS = 200
 

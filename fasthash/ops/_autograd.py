@@ -30,6 +30,7 @@ def _is_everyday(tensor: Any) -> bool:
         and tensor.device.type in _DEVICES
         and not torch.is_autocast_enabled(tensor.device.type)
         and not torch._C._len_torch_dispatch_stack()
+        and torch._C._get_tracing_state() is None
         and not torch._C._are_functorch_transforms_active()
     )
 

@@ -118,3 +118,19 @@ def test_subclasses_of_tensors_take_part():
     codes = ops.tanh_quantize(torch.randn(3, 8).as_subclass(Named)).codes
     assert isinstance(codes, Named)
     assert any("tanh_quantize" in name for name in Named.names)
+
+
+def test_a_traced_model_holds_the_operator(tmp_path):
+    class Encoder(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layer = torch.nn.Linear(4, 8)
+
+        def forward(self, values):
+            return ops.tanh_quantize(self.layer(values)).codes
+
+    model, inputs = Encoder(), torch.randn(3, 4)
+    traced = torch.jit.trace(model, inputs)
+    assert "fasthash::tanh_quantize" in str(traced.graph)
+    traced.save(str(tmp_path / "model.pt"))
+    assert torch.equal(torch.jit.load(str(tmp_path / "model.pt"))(inputs), model(inputs))
