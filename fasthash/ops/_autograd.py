@@ -20,12 +20,21 @@ Backward = Callable[..., tuple[Tensor | None, ...]]
 
 _PLAIN = (Tensor, nn.Parameter)
 _DEVICES = ("cpu", "cuda")
+# What the short way asks of PyTorch (2.10 to 2.14 have it). Without, every call goes through the dispatcher.
+_ASKED = (
+    "_AutoDispatchBelowAutograd",
+    "_are_functorch_transforms_active",
+    "_get_tracing_state",
+    "_len_torch_dispatch_stack",
+)
+_has_short_way = all(hasattr(torch._C, name) for name in _ASKED)
 
 
 def _is_everyday(tensor: Any) -> bool:
     """Whether nothing looks on or takes part: no tracing, transform, mode, autocast region or subclass of tensors."""
     return (
         not torch.compiler.is_compiling()
+        and _has_short_way
         and type(tensor) in _PLAIN
         and tensor.device.type in _DEVICES
         and not torch.is_autocast_enabled(tensor.device.type)
