@@ -86,7 +86,7 @@ def require_finite(flag: bool | None, op: str, argument: str, tensor: Tensor) ->
         return
     values = tensor.detach()
     # The sum is finite in nearly every call and costs one pass; it may overflow, so only the second look decides.
-    if bool(values.sum().isfinite()) or bool(values.isfinite().all()):
+    if math.isfinite(values.sum().item()) or bool(values.isfinite().all()):
         return
     first = tuple((~values.isfinite()).nonzero()[0].tolist())
     nan, infinite = int(values.isnan().sum()), int(values.isinf().sum())

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from fasthash import _checks
+from fasthash._autocast import without_autocast
 
 _COLUMN = "ids (rows,) or multi-hot rows of two labels or more; pass labels.squeeze(1) for ids in a column"
 
@@ -51,7 +52,7 @@ def shares_label(labels: Tensor, others: Tensor) -> Tensor:
     """(A, M) bool from two results of `as_comparable`."""
     if labels.dim() == 1:
         return labels.unsqueeze(1) == others.unsqueeze(0)
-    with torch.autocast(labels.device.type, enabled=False):
+    with without_autocast(labels):
         return labels @ others.T > 0
 
 

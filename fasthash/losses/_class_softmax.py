@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import math
-from contextlib import AbstractContextManager, nullcontext
 from typing import Any, NamedTuple
 
 import torch
@@ -12,6 +11,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from fasthash import ops
+from fasthash._autocast import without_autocast
 from fasthash.losses._corners import Corners, corner_penalty, penalty_and_slope
 from fasthash.nn.straight_through import signs, straight_through_sign
 from fasthash.reference.class_softmax import unit_rows
@@ -42,12 +42,6 @@ class SoftmaxRule(NamedTuple):
     margin: float = 0.0
     angular: bool = False
     binary: bool = False
-
-
-def without_autocast(tensor: Tensor) -> AbstractContextManager[Any]:
-    """A region that computes as it is written. Entering one costs as much as two operators, so only where needed."""
-    kind = tensor.device.type
-    return torch.autocast(kind, enabled=False) if torch.is_autocast_enabled(kind) else nullcontext()
 
 
 def class_softmax(

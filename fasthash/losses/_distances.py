@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
+from fasthash._autocast import without_autocast
 from fasthash.losses._inputs import squared_distances
 
 DISTANCES = ("euclidean", "sqeuclidean")
@@ -25,7 +26,7 @@ def distance_matrix(a: Tensor, b: Tensor | None, *, squared: bool, backend: str)
 
     Where a distance is 0 its gradient is 0. `backend="reference"` keeps to operations that `torch.func` sees through.
     """
-    with torch.autocast(a.device.type, enabled=False):
+    with without_autocast(a):
         if backend == "fused":
             matrix: Tensor = _DistanceMatrix.apply(a, b, squared)  # type: ignore[no-untyped-call]
             return matrix

@@ -6,6 +6,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from fasthash._autocast import without_autocast
 from fasthash._labels import as_comparable
 
 
@@ -33,5 +34,5 @@ def _shared_labels(labels: Tensor | None, ref_labels: Tensor | None) -> Tensor |
         return None
     rows = as_comparable(labels)
     others = rows if ref_labels is None else as_comparable(ref_labels)
-    with torch.autocast(rows.device.type, enabled=False):
+    with without_autocast(rows):
         return (rows @ others.T).double()

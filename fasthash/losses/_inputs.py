@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from fasthash import _checks, ops
+from fasthash._autocast import without_autocast
 from fasthash._labels import as_ids, check_kind
 from fasthash._labels import check_labels as check_kinds
 from fasthash.losses._distributed import gather_batch
@@ -138,7 +139,7 @@ def squared_distances(anchors: Tensor, items: Tensor) -> Tensor:
     Half precisions and autocast regions are computed in float32: the difference of large numbers needs its digits.
     """
     dtype = torch.float64 if anchors.dtype == torch.float64 else torch.float32
-    with torch.autocast(anchors.device.type, enabled=False):
+    with without_autocast(anchors):
         a, b = anchors.to(dtype), items.to(dtype)
         norms = a.square().sum(1, keepdim=True) + b.square().sum(1)
         return torch.addmm(norms, a, b.T, alpha=-2).clamp(min=0)

@@ -15,8 +15,9 @@ import torch
 from torch import Tensor, nn
 
 from fasthash import _checks, ops
+from fasthash._autocast import without_autocast
 from fasthash._labels import as_comparable, shares_label
-from fasthash.losses._class_softmax import Undifferentiable, without_autocast
+from fasthash.losses._class_softmax import Undifferentiable
 from fasthash.losses._distributed import gather_batch
 from fasthash.losses._inputs import check_embeddings, check_labels, packed_labels, relation_of, shown_options
 from fasthash.losses._sums import total
@@ -171,7 +172,7 @@ class PairwiseLoss(nn.Module):
         else:
             given = (labels, indices_tuple, ref_emb, ref_labels, similarity)
             relation = relation_of(self._name, embeddings, *given, check_finite=self.check_finite)
-        with torch.autocast(embeddings.device.type, enabled=False):
+        with without_autocast(embeddings):
             x = _wide(embeddings)
             y = x if ref_emb is None else ref_emb.to(x.dtype)
             return self._pairs(x, y, alone, by_labels, relation) + self._quantization(x, y)

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from fasthash import _checks, ops
+from fasthash._autocast import without_autocast
 from fasthash._labels import as_comparable, check_kind, shares_label
 from fasthash.losses._distributed import gather_batch
 from fasthash.losses._inputs import check_embeddings, check_labels, packed_labels, shown_options
@@ -114,7 +115,7 @@ class AsymmetricHashLoss(nn.Module):
             embeddings, labels, positions = _gathered(embeddings, labels, positions)
         wide = embeddings.double()
         bits = wide.shape[1]
-        with torch.autocast(wide.device.type, enabled=False):
+        with without_autocast(wide):
             if ref_codes is None:
                 squares, pairs = self._against_items(wide, labels, ref_emb, ref_labels)
             else:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from fasthash import _checks
+from fasthash._autocast import without_autocast
 from fasthash.losses._inputs import shown_options
 from fasthash.losses._sums import total
 
@@ -90,7 +91,7 @@ class AttentionDiversityLoss(nn.Module):
         fits = features.dim() == 5 and features.shape[1] >= 2 and features.numel() > 0
         _checks.require(fits, name, "features", "of shape (batch, parts >= 2, channels, height, width)", shape)
         _checks.require_finite(self.check_finite, name, "features", features)
-        with torch.autocast(features.device.type, enabled=False):
+        with without_autocast(features):
             places = (features if features.dtype == torch.float64 else features.float()).flatten(3)
             spatial = _mean_distance(places.mean(2).log_softmax(-1))
             channel = _mean_distance(places.mean(3).log_softmax(-1))

@@ -10,8 +10,9 @@ from torch import Tensor
 from torch.nn import functional
 
 from fasthash import _checks
+from fasthash._autocast import without_autocast
 from fasthash.losses._class_level import ClassLevelLoss, row_factors
-from fasthash.losses._class_softmax import Undifferentiable, without_autocast
+from fasthash.losses._class_softmax import Undifferentiable
 from fasthash.losses._sums import total
 from fasthash.losses.hash_centers import hadamard_centers
 from fasthash.losses.ortho_hash import checked_codes

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from fasthash import _checks, ops
+from fasthash._autocast import without_autocast
 from fasthash._labels import check_kind
 from fasthash.losses._inputs import packed_labels
 from fasthash.ops.discrete_code_update import LabelGroups, balance, group_labels
@@ -192,7 +193,7 @@ class DiscreteCodes(nn.Module):
 
     def _sum(self) -> None:
         """Sums over codes are whole numbers: exact in float32 up to 2^24 items, and kept as such."""
-        with torch.autocast(self.codes.device.type, enabled=False):
+        with without_autocast(self.codes):
             v = self.codes.to(torch.float32 if len(self) < 2**24 else torch.float64)
             self.gram = (v.T @ v).long()
         one = torch.ones(len(self), 1, dtype=torch.int8, device=self.codes.device)

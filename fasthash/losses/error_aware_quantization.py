@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from fasthash import _checks, ops
+from fasthash._autocast import without_autocast
 from fasthash.losses._distributed import gather_batch
 from fasthash.losses._inputs import check_embeddings, check_labels, relation_of, shown_options
 from fasthash.losses._sums import total
@@ -145,7 +146,7 @@ class ErrorAwareQuantizationLoss(nn.Module):
 
     def _weights(self, relation: Tensor, own: Tensor, other: Tensor) -> Tensor:
         """W (A, K) float64 from a relation (A, M) and signs (A, K), (M, K)."""
-        with torch.autocast(own.device.type, enabled=False):
+        with without_autocast(own):
             wide = other.float()  # sums of ±1 are exact below 2**24
             kinds = [(relation > 0).float(), (relation < 0).float()]
             (similar, agreeing), (dissimilar, alike) = (

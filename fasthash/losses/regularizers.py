@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from fasthash import _checks
+from fasthash._autocast import without_autocast
 from fasthash.losses._distributed import gather_batch
 from fasthash.losses._inputs import check_embeddings, shown_options
 from fasthash.losses._sums import gram, total
@@ -26,7 +27,7 @@ def bit_balance(codes: Tensor) -> Tensor:
     Returns:
         () in [0, 1] for codes in [-1, 1]: 0 where each bit's mean is 0, 1 where all codes are one and the same.
     """
-    with torch.autocast(codes.device.type, enabled=False):
+    with without_autocast(codes):
         return _wide(codes).mean(0).square().mean()
 
 
@@ -40,7 +41,7 @@ def bit_decorrelation(codes: Tensor) -> Tensor:
         () in [0, 1] for codes in [-1, 1]: 1 where each bit is another or its inverse; 0 for a single bit.
     """
     rows, bits = codes.shape
-    with torch.autocast(codes.device.type, enabled=False):
+    with without_autocast(codes):
         wide = _wide(codes)
         products = gram(wide) / rows
         return total(products.triu(1).square()) * (2 / max(1, bits * (bits - 1)))
@@ -73,7 +74,7 @@ def fake_image_entropy(logits: Tensor, form: str = "cross_entropy", scale: float
     arXiv 1803.09466: a maximum-entropy loss for fake images. Both formulas are this library's own.
     """
     _checks.require_choice("fake_image_entropy", "form", form, FORMS)
-    with torch.autocast(logits.device.type, enabled=False):
+    with without_autocast(logits):
         scaled = _wide(logits) * scale
         if form == "entropy":
             return total(scaled * scaled.sigmoid() - functional.softplus(scaled)) / scaled.numel()

@@ -7,8 +7,9 @@ import torch
 from torch import Tensor, nn
 
 from fasthash import _checks
+from fasthash._autocast import without_autocast
 from fasthash.losses._class_level import ClassLevelLoss, row_factors, soft_targets
-from fasthash.losses._class_softmax import SoftmaxRule, class_logits, class_softmax, without_autocast
+from fasthash.losses._class_softmax import SoftmaxRule, class_logits, class_softmax
 from fasthash.losses._corners import Corners
 from fasthash.losses._inputs import shown_options
 from fasthash.losses._renamed import OF_BASE, refuse_options

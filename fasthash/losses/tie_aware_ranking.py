@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from fasthash import _checks
+from fasthash._autocast import without_autocast
 from fasthash.losses._distributed import gather_batch
 from fasthash.losses._gains import gains_of
 from fasthash.losses._inputs import check_embeddings, relation_of, shown_options
@@ -154,7 +155,7 @@ class TieAwareRankingLoss(nn.Module):
         dtype = torch.float64 if anchors.dtype == torch.float64 else torch.float32
         bits = anchors.shape[1]
         bins = self.bins or (bits // 2 if bits >= 32 else bits)
-        with torch.autocast(anchors.device.type, enabled=False):
+        with without_autocast(anchors):
             a, b = anchors.to(dtype), items.to(dtype)
             positions = torch.addmm(a.new_full((), bins / 2), a, b.T, alpha=-bins / (2 * bits))
             counts = soft_histogram(positions, bins, kinds=relation, backend=self.backend)
