@@ -14,14 +14,12 @@ from fasthash import ops
 from fasthash._autocast import without_autocast
 from fasthash.losses._corners import Corners, corner_penalty, penalty_and_slope
 from fasthash.nn.straight_through import signs, straight_through_sign
-from fasthash.reference.class_softmax import unit_rows
+from fasthash.reference.class_softmax import COSINE_EDGE, unit_rows
 
 BACKENDS = ("fused", "reference")
 
-_NO_CORNERS: dict[str, float] = {}
 _SMALL = 1 << 15  # elements of (B, C) up to which a plain softmax is left to PyTorch: a Function in Python costs more
 _NOTHING = -(1 << 62)  # no id: cross-entropy would silently leave out -100
-_EDGE = 1 - 1e-7  # cosines of angles stay inside, where arccos has a slope
 
 
 class SoftmaxRule(NamedTuple):
@@ -70,9 +68,10 @@ def class_softmax(
         loss = _reference(embeddings, weights, bias, targets, factors, rule)
         return loss if corners is None else loss + corner_penalty(embeddings, corners)
     parts = (embeddings, weights, bias)
-    if _is_one_operator(embeddings, targets) and not (bias is not None and rule.angular):
+    if _is_one_operator(embeddings, targets):
         return ops.class_softmax(
-            *parts[:2],
+            embeddings,
+            weights,
             targets,
             bias,
             factors,
@@ -82,7 +81,7 @@ def class_softmax(
             binary=rule.binary,
             margin=rule.margin,
             angular=rule.angular,
-            **(_NO_CORNERS if corners is None else corners._asdict()),
+            **(corners or Corners())._asdict(),
         )
     plain = not (rule.normalize_embeddings or rule.normalize_weights or rule.margin or rule.binary or corners)
     if plain and factors is None and targets.dim() == 1 and embeddings.shape[0] * weights.shape[0] <= _SMALL:
@@ -120,7 +119,7 @@ def _reference(
     logits = class_logits(embeddings, weights, bias, rule)
     soft = targets if targets.dim() == 2 else _one_hot(targets, weights.shape[0], logits.dtype)
     if rule.angular and rule.margin:
-        angle = torch.arccos((logits / rule.scale).clamp(-_EDGE, _EDGE))
+        angle = torch.arccos((logits / rule.scale).clamp(-COSINE_EDGE, COSINE_EDGE))
         logits = torch.where(soft > 0, rule.scale * torch.cos(angle + rule.margin), logits)
     elif rule.margin:
         logits = torch.where(soft > 0, logits - rule.scale * rule.margin, logits)
@@ -242,7 +241,7 @@ def _subtract_margin(logits: Tensor, targets: Tensor, rule: SoftmaxRule) -> Tens
             logits.scatter_add_(1, ids, torch.full_like(ids, loss, dtype=logits.dtype))
         return None
     found = (logits if ids is None else logits.gather(1, ids)).div(rule.scale)
-    cosines = found.clamp(-_EDGE, _EDGE)
+    cosines = found.clamp(-COSINE_EDGE, COSINE_EDGE)
     sines = (1 - cosines.square()).sqrt_()
     moved = rule.scale * (cosines * math.cos(rule.margin) - sines * math.sin(rule.margin))
     slopes = torch.where(cosines == found, math.cos(rule.margin) + math.sin(rule.margin) * cosines / sines, 0.0)

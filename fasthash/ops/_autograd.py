@@ -20,7 +20,7 @@ Backward = Callable[..., tuple[Tensor | None, ...]]
 
 _PLAIN = (Tensor, nn.Parameter)
 _DEVICES = ("cpu", "cuda")
-# What the short way asks of PyTorch (2.10 to 2.14 have it). Without, every call goes through the dispatcher.
+# What the short way asks of PyTorch (2.13 and 2.14 have it). Without, every call goes through the dispatcher.
 _ASKED = (
     "_AutoDispatchBelowAutograd",
     "_are_functorch_transforms_active",

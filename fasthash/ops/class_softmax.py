@@ -68,10 +68,10 @@ def class_softmax(
         NotImplementedError: tensors on another device.
         RuntimeError: on double backward: the kept gradients are constants, and not the whole of a second derivative.
 
-    Numerics: products and exponentials in float32, sums of rows in float64. The target is left out of the sum of
-    exponentials: where it has nearly all of the probability, loss `log1p(s)` and residual `-s / (1 + s)` keep their
-    relative accuracy, with s the share of all others, down to 1e-38. NaN and infinite embeddings make the loss NaN. On
-    one machine variant, results do not depend on the number of threads.
+    Numerics: products and exponentials in float32, the losses of rows and their sum in float64. The target is left out
+    of the sum of exponentials: where it has nearly all of the probability, loss `log1p(s)` and residual `-s / (1 + s)`
+    keep their relative accuracy, with s the share of all others, down to 1e-38. NaN and infinite embeddings make the
+    loss NaN. On one machine variant, results do not depend on the number of threads.
 
     Cost: O(B C K); memory O(B C + (B + C) K).
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-_EDGE = 1 - 1e-7  # cosines of angles stay inside, where arccos has a slope
+COSINE_EDGE = 1 - 1e-7  # cosines of angles stay inside, where arccos has a slope
 
 
 def class_softmax(
@@ -60,7 +60,7 @@ def class_softmax(
     products = x @ w.T
     lessened = products - margin
     if angular:
-        lessened = torch.cos(torch.arccos(products.clamp(-_EDGE, _EDGE)) + margin) if margin else products
+        lessened = torch.cos(torch.arccos(products.clamp(-COSINE_EDGE, COSINE_EDGE)) + margin) if margin else products
     logits = scale * torch.where(functional.one_hot(targets, len(w)).bool(), lessened, products)
     logits = logits if bias is None else logits + bias
     rows = functional.cross_entropy(logits, targets, reduction="none")
